@@ -1,0 +1,46 @@
+# Two commands do everything: `make book` and `make test`. `make help` lists the rest.
+PROFILE ?= quick
+DEVICE  ?= auto
+CORES   ?= 2
+PYTHON  ?= python3
+ARGS    ?=
+
+# Modules are run with `python -m`: the scripts in .venv/bin break in folders whose path holds a space.
+PY := .venv/bin/python
+SNAKEMAKE := $(PY) -m snakemake --cores $(CORES) --rerun-incomplete --config profile=$(PROFILE) device=$(DEVICE)
+
+.PHONY: help book test why study setup lock clean
+.DEFAULT_GOAL := help
+
+help:            ## list the commands
+	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+setup: .venv/.stamp ## make the virtual environment in .venv (the other commands do it themselves)
+
+.venv/.stamp: pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else \
+		"expected Python 3.11 to 3.13, found %d.%d; name another one, as in: make book PYTHON=python3.12" % v)'
+	@test -x $(PY) || $(PYTHON) -m venv .venv
+	@$(PY) -m pip install --quiet --disable-pip-version-check 'uv>=0.8,<1'
+	$(PY) -m uv pip install --quiet --python $(PY) --require-hashes -r requirements.lock
+	$(PY) -m uv pip install --quiet --python $(PY) --no-deps -e .
+	@touch .venv/.stamp
+
+book: .venv/.stamp ## train, execute the chapters, render: _build/html/index.html
+	@$(SNAKEMAKE) book $(ARGS)
+
+study: .venv/.stamp ## only the runs of a profile: make study PROFILE=full
+	@$(SNAKEMAKE) study $(ARGS)
+
+why: .venv/.stamp ## what `make book` would run now, and why
+	@$(SNAKEMAKE) book --dry-run $(ARGS)
+
+test: .venv/.stamp ## the test suite
+	@$(PY) -m pytest $(ARGS)
+
+lock: .venv/.stamp ## resolve pyproject.toml anew into requirements.lock
+	$(PY) -m uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' --output-file requirements.lock --quiet
+
+clean:           ## remove what was built (not .venv, not data/cache)
+	rm -rf _build .snakemake

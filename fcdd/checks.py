@@ -1,0 +1,74 @@
+"""What may come in: images, labels and masks, with errors that say what was expected, what came and how to mend it."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def as_images(X, name: str = "X", channels: int | None = None, size: tuple[int, int] | None = None) -> Tensor:
+    """``X`` as a (N, C, H, W) tensor, uint8 or float32 in [0, 1]; arrays and tensors are taken.
+
+    Raises ValueError for another shape, dtype or range, for NaN, and for channels or a size other than those given.
+    """
+    tensor = X if isinstance(X, Tensor) else torch.from_numpy(np.ascontiguousarray(X)) if _numeric(X) else None
+    if tensor is None:
+        raise ValueError(f"expected {name} to be an array or tensor of numbers, got {type(X).__name__}")
+    if tensor.ndim != 4 or tensor.shape[1] not in (1, 3) or len(tensor) == 0:
+        hint = "; add the channel axis, X[:, None]" if tensor.ndim == 3 else ""
+        raise ValueError(
+            f"expected {name} of shape (N, C, H, W) with N ≥ 1 and C = 1 (grey) or 3 (RGB), got {tuple(tensor.shape)}{hint}"
+        )
+    if tensor.dtype != torch.uint8:
+        if not tensor.is_floating_point():
+            raise ValueError(f"expected {name} as uint8 or float in [0, 1], got {tensor.dtype}; convert with .astype('uint8')")
+        tensor = tensor.float()
+        bad = (~torch.isfinite(tensor)).flatten(1).any(1)
+        if bad.any():
+            raise ValueError(f"expected finite {name}, found NaN or infinity in {int(bad.sum())} images, first at index {int(bad.nonzero()[0])}")
+        low, high = tensor.aminmax()
+        if low < 0 or high > 1:
+            raise ValueError(f"expected float {name} in [0, 1], got values from {low:.3g} to {high:.3g}; divide by 255 or pass uint8")
+    got = (tensor.shape[1], tuple(tensor.shape[2:]))
+    if (channels or got[0], size or got[1]) != got:
+        raise ValueError(
+            f"expected {name} like the images of fit, {channels or got[0]} channels of {size or got[1]} px, got {got[0]} of {got[1]}"
+        )
+    return tensor
+
+
+def _numeric(X) -> bool:
+    return hasattr(X, "__array__") and np.asarray(X).dtype.kind in "uifb"
+
+
+def as_labels(y, n: int) -> Tensor:
+    """``y`` as a (n,) int64 tensor of +1 nominal, 0 unlabelled, -1 anomalous; None means all unlabelled.
+
+    Raises ValueError for another length, other values, or if no sample is left to be nominal.
+    """
+    if y is None:
+        return torch.zeros(n, dtype=torch.int64)
+    y = torch.as_tensor(np.asarray(y))
+    if y.shape != (n,):
+        raise ValueError(f"expected one label for each of the {n} images, got y of shape {tuple(y.shape)}")
+    strange = sorted(set(y.unique().tolist()) - {1, 0, -1})
+    if strange or y.dtype == torch.bool:
+        what = "True/False" if y.dtype == torch.bool else strange[:5]
+        raise ValueError(f"expected labels +1 (nominal), 0 (unlabelled) or -1 (anomalous), got {what}")
+    if not (y >= 0).any():
+        raise ValueError(f"expected at least one nominal (+1) or unlabelled (0) image, got {n} anomalous ones")
+    return y.long()
+
+
+def as_masks(masks, images: Tensor) -> Tensor | None:
+    """``masks`` as a boolean (N, 1, H, W) tensor of the images' size, True on anomalous pixels; None stays None.
+
+    Raises ValueError for another number or size.
+    """
+    if masks is None:
+        return None
+    masks = torch.as_tensor(np.asarray(masks)) if not isinstance(masks, Tensor) else masks
+    masks = masks[:, None] if masks.ndim == 3 else masks
+    expected = (len(images), 1, *images.shape[2:])
+    if tuple(masks.shape) != expected:
+        raise ValueError(f"expected masks of shape {expected}, one for each image and of its size, got {tuple(masks.shape)}")
+    return masks > 0

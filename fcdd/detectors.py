@@ -1,0 +1,362 @@
+"""The deep detectors: thin estimators, each a network, an objective and a score.
+
+All follow scikit-learn: constructors only store, ``score_samples`` is higher for more normal images,
+``decision_function`` is ≥ 0 for inliers, ``predict`` gives +1 or -1, fitted attributes end in ``_``.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from . import augment, explain, exposure, networks, objectives, receptive, training
+from .checks import as_images, as_labels, as_masks
+
+
+# A keyword-only constructor that only stores, as scikit-learn asks for; its parameters are the annotated fields.
+parameters = dataclass(kw_only=True, eq=False, repr=False)
+
+
+@parameters
+class _DeepDetector(OutlierMixin, BaseEstimator):
+    """What the five share. A detector adds ``_loss``, ``_score`` and, where needed, what happens before and after."""
+
+    nu: float = 0.1
+    epochs: int = 30
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    decay: float = 1.0
+    milestones: tuple = ()
+    optimizer: str = "adam"
+    normalisation: str = "lcn"
+    augmentation: bool = False
+    seed: int = 0
+    device: str = "auto"
+
+    exposure = None  # not a parameter here: only HSC and FCDD are trained with outliers
+
+    def fit(self, X, y=None, *, masks=None):
+        """Learns what is nominal.
+
+        X: (N, C, H, W) uint8 or float in [0, 1]; y: (N,) labels +1 nominal, 0 unlabelled, -1 anomalous, or None
+        (all unlabelled); masks: (N, 1, H, W), non-zero on anomalous pixels, for FCDD's pixel-wise loss. Returns
+        self. Raises ValueError for input of another shape, type or range.
+        """
+        images, labels = as_images(X), as_labels(y, len(X))
+        if masks is not None and not isinstance(self, FCDD):
+            raise ValueError(f"expected no masks: only FCDD learns from masks, {type(self).__name__} does not")
+        masks = as_masks(masks, images)
+        self._check()
+        self.device_ = training.pick_device(self.device)
+        self.image_shape_ = tuple(images.shape[1:])
+        nominal = images[labels >= 0]
+        self.normalisation_ = augment.fit_normalisation(nominal, self.normalisation)
+        self.network_ = self._build()
+        generator = torch.Generator(self.device_).manual_seed(self.seed)
+        batches = training.Batches(
+            images.to(self.device_),
+            labels.to(self.device_),
+            self.normalisation_,
+            generator,
+            masks=None if masks is None else masks.to(self.device_),
+            augment=augment.crop_and_flip if self.augmentation else None,
+        )
+        if self.exposure is not None:
+            channels, *size = self.image_shape_
+            batches.exposure = exposure.source(
+                self.exposure, channels, size, seed=self.seed, limit=self.exposure_limit, device=self.device_
+            )
+        self._before(batches)
+        title, schedule = f"{type(self).__name__}, {self.epochs} epochs", self._schedule()
+        self.history_ = training.train(
+            self.network_, self._loss, batches, schedule, after_batch=self._after_batch, title=title
+        )
+        scores = self.anomaly_score(nominal)
+        _refuse_collapse(scores, type(self).__name__)
+        self.offset_ = -float(np.quantile(scores, 1 - self.nu))
+        self._after(scores)
+        return self
+
+    def score_samples(self, X) -> np.ndarray:
+        """(N,) float32, higher = more normal."""
+        return -self.anomaly_score(X)
+
+    def decision_function(self, X) -> np.ndarray:
+        """(N,) ``score_samples`` minus ``offset_``: ≥ 0 for inliers. A share ``nu`` of the training images lies below 0."""
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X) -> np.ndarray:
+        """(N,) +1 for inliers, -1 for outliers."""
+        return np.where(self.decision_function(X) >= 0, 1, -1)
+
+    def anomaly_score(self, X) -> np.ndarray:
+        """(N,) float32, higher = more anomalous."""
+        images = self._images(X)
+        return training.forward(self.network_, images, self.normalisation_, self.device_, head=self._score).numpy()
+
+    def anomaly_map(self, X) -> np.ndarray:
+        """(N, H, W) float32 heatmaps at input resolution: how much each pixel moves the score (gradient)."""
+        images = self._images(X)
+        return explain.gradient_maps(self.network_, self._score, images, self.normalisation_, self.device_)
+
+    def save(self, path):
+        """Writes parameters, weights and thresholds to one safetensors file."""
+        from .export import save
+
+        save(self, path)
+
+    @classmethod
+    def load(cls, path):
+        """The detector that :meth:`save` wrote, on the CPU. Raises ValueError if it is of another class."""
+        from .export import load
+
+        return load(path, cls)
+
+    def _images(self, X):
+        check_is_fitted(self, "network_")
+        return as_images(X, channels=self.image_shape_[0], size=self.image_shape_[1:])
+
+    def _check(self):
+        if not 0 < self.nu <= 1:
+            raise ValueError(f"expected 0 < nu <= 1, got {self.nu}")
+
+    def _build(self) -> nn.Module:
+        """The network, initialised by ``seed`` without touching the global random state, on the device."""
+        channels, *size = self.image_shape_
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            network = self.network if isinstance(self.network, nn.Module) else networks.build(self.network, channels)
+            self.output_shape_ = tuple(networks.first_forward(network, channels, tuple(size))[1:])
+        return network.to(self.device_, memory_format=torch.channels_last)
+
+    def _schedule(self, epochs: int | None = None) -> training.Schedule:
+        return training.Schedule(
+            epochs or self.epochs, self.batch_size, self.learning_rate, self.optimizer, self.decay, self.milestones
+        )
+
+    def _before(self, batches):
+        """Before training: centers, pretraining."""
+
+    def _after_batch(self, epoch, outputs):
+        """After every step: the radius of soft-boundary Deep SVDD."""
+
+    def _after(self, scores):
+        """After training: what follows from the training scores."""
+
+
+class _CenterMixin:
+    """Deep SVDD's and Deep SAD's fixed center, and the pretraining that gives it a meaning."""
+
+    def _before(self, batches):
+        if self.pretrain_epochs:
+            # The encoder inside the autoencoder is network_ itself, so what it learns cannot get lost in between.
+            autoencoder = with_decoder(self.network_, self.image_shape_, self.seed, self.device_)
+            schedule = self._schedule(self.pretrain_epochs)
+            training.train(autoencoder, mean_error, batches, schedule, title="pretraining")
+        z = training.forward(self.network_, batches.images, self.normalisation_, self.device_)
+        self.center_ = away_from_zero(z.mean(0)).to(self.device_)
+        self.radius_ = 0.0
+
+    def _score(self, z):
+        return objectives.deep_svdd(z, self.center_)
+
+    def _after(self, scores):
+        if not self.radius_:
+            self.radius_ = float(np.sqrt(-self.offset_))
+
+
+def away_from_zero(center: torch.Tensor, epsilon: float = 0.1) -> torch.Tensor:
+    """Moves components closer to 0 than ``epsilon`` to ±``epsilon``: zero weights must not reach the center.
+
+    Source: Ruff et al. 2018, proposition 1 and the official code. A component of exactly 0 goes to +``epsilon``.
+    """
+    return torch.where(center.abs() < epsilon, torch.where(center < 0, -epsilon, epsilon), center)
+
+
+class Reconstruction(nn.Module):
+    """An encoder with its mirror: (N, C, H, W) images in, squared reconstruction errors of the same shape out."""
+
+    def __init__(self, encoder, decoder):
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+
+    def forward(self, x):
+        return (self.decoder(self.encoder(x)) - x) ** 2
+
+
+def with_decoder(encoder, image_shape, seed: int, device) -> Reconstruction:
+    """``encoder`` with a mirrored decoder initialised by ``seed``, on the device."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        decoder = networks.decoder(encoder, image_shape[0], image_shape[1])
+    return Reconstruction(encoder, decoder).to(device, memory_format=torch.channels_last)
+
+
+def mean_error(errors, y=None, masks=None):
+    """Mean squared error of each image: (N, C, H, W) → (N,). The autoencoder's loss and score."""
+    return errors.flatten(1).mean(1)
+
+
+def _refuse_collapse(scores, name):
+    """All images on one point: the network has learnt a constant, whatever AUROC may say. Raises RuntimeError."""
+    if len(scores) > 10 and len(np.unique(scores)) < len(scores) // 10 or not np.isfinite(scores).all():
+        raise RuntimeError(
+            f"{name} collapsed: {len(scores)} training images have {len(np.unique(scores))} distinct scores. Networks for "
+            "Deep SVDD need unbounded activations and no biases (bias=False, the *_lenet networks); "
+            "HSC and FCDD need outliers (exposure=...)"
+        )
+
+
+@parameters
+class DeepSVDD(_CenterMixin, _DeepDetector):
+    r"""Deep support vector data description: pulls all images to one point of latent space.
+
+    .. math:: \min_W \frac1n \sum_i \lVert \phi(x_i; W) - c \rVert^2
+
+    or, with ``objective="soft-boundary"``, :math:`R^2 + \frac{1}{\nu n} \sum_i \max(0, \lVert \phi(x_i; W) - c \rVert^2
+    - R^2)`. Source: Ruff et al. 2018, *Deep One-Class Classification*. Taught in: chapter 02.
+
+    Parameters: network, a name of :data:`fcdd.networks.NETWORKS` or a module (use one without biases); objective;
+    nu, the share of training images outside; pretrain_epochs of autoencoding first; warmup_epochs before the radius moves;
+    epochs, batch_size, learning_rate, decay and milestones, optimizer; normalisation ("lcn", "standard", "unit");
+    augmentation; seed; device. Fitted: center_ (d,), radius_, offset_, history_ (loss of each epoch), network_.
+    """
+
+    network: str | nn.Module = "fmnist_lenet"
+    objective: str = "one-class"
+    pretrain_epochs: int = 0
+    warmup_epochs: int = 10
+
+    def _check(self):
+        super()._check()
+        if self.objective not in ("one-class", "soft-boundary"):
+            raise ValueError(f"unknown objective {self.objective!r}; known: one-class, soft-boundary")
+
+    def _loss(self, z, y, masks):
+        if self.objective == "soft-boundary":
+            return objectives.soft_boundary(z, self.center_, self.radius_, self.nu)
+        return objectives.deep_svdd(z, self.center_)
+
+    def _after_batch(self, epoch, outputs):
+        if self.objective == "soft-boundary" and epoch >= self.warmup_epochs:
+            self.radius_ = torch.quantile(self._score(outputs).sqrt(), 1 - self.nu)
+
+    def _after(self, scores):
+        self.radius_ = float(self.radius_)
+        super()._after(scores)
+
+
+@parameters
+class DeepSAD(_CenterMixin, _DeepDetector):
+    r"""Deep semi-supervised anomaly detection: Deep SVDD that also pushes labelled anomalies away.
+
+    .. math:: \min_W \frac{1}{n+m} \Big( \sum_i \lVert \phi(x_i) - c \rVert^2
+              + \eta \sum_j \big(\lVert \phi(\tilde x_j) - c \rVert^2\big)^{\tilde y_j} \Big)
+
+    Without labels it is Deep SVDD. Source: Ruff et al. 2020, *Deep Semi-Supervised Anomaly Detection*.
+    Taught in: chapter 03. Parameters and fitted attributes as in :class:`DeepSVDD`; eta weighs the labelled images.
+    """
+
+    network: str | nn.Module = "fmnist_lenet"
+    eta: float = 1.0
+    pretrain_epochs: int = 0
+
+    def _loss(self, z, y, masks):
+        return objectives.deep_sad(z, self.center_, y, self.eta)
+
+
+@parameters
+class HSC(_DeepDetector):
+    r"""Hypersphere classifier: cross-entropy with a radial probability, trained against outlier exposure.
+
+    .. math:: \min_W \frac1n \sum_i (1 - a_i)\, h(\phi(x_i)) - a_i \log\big(1 - e^{-h(\phi(x_i))}\big),
+              \quad h(z) = \sqrt{\lVert z \rVert^2 + 1} - 1
+
+    with a = 1 for anomalous images. Source: Ruff et al. 2020, *Rethinking Assumptions in Deep Anomaly Detection*.
+    Taught in: chapter 04. Parameters as in :class:`DeepSVDD`; exposure is a source of outliers (see
+    :func:`fcdd.exposure.source`) that replaces half of the nominal images of each batch, exposure_limit keeps only that many of its images.
+    """
+
+    network: str | nn.Module = "hsc_cnn28_w"
+    exposure: object = "photographs"
+    exposure_limit: int | None = None
+    augmentation: bool = True
+
+    def _loss(self, z, y, masks):
+        return objectives.hypersphere(z, y)
+
+    def _score(self, z):
+        return objectives.hypersphere_distance(z)
+
+
+@parameters
+class FCDD(_DeepDetector):
+    r"""Fully convolutional data description: the classifier's distance becomes a map, and the map the explanation.
+
+    .. math:: \min_W \frac1n \sum_i (1 - a_i)\, \overline{A(X_i)} - a_i \log\big(1 - e^{-\overline{A(X_i)}}\big),
+              \quad A(X) = \sqrt{\phi(X)^2 + 1} - 1
+
+    with a = 1 for anomalous images and the bar the mean over the map. With ``masks`` the pixel-wise objective is used.
+    Source: Liznerski et al. 2021, *Explainable Deep One-Class Classification*. Taught in: chapter 05.
+    Parameters as in :class:`HSC`; sigma is the width of the Gaussian in :func:`fcdd.receptive.upsample`, in pixels.
+    Fitted: field_, the receptive field of a map pixel.
+    """
+
+    network: str | nn.Module = "fcdd_cnn28_w"
+    exposure: object = "photographs"
+    exposure_limit: int | None = None
+    sigma: float | None = 1.2
+    augmentation: bool = True
+
+    def _build(self):
+        network = super()._build()
+        self.field_ = receptive.receptive_field(network)
+        if len(self.output_shape_) != 3 or self.output_shape_[0] != 1:
+            raise ValueError(f"expected a network whose output is a map (1, u, v), got {self.output_shape_}; use an fcdd_* network")
+        return network
+
+    def _loss(self, outputs, y, masks):
+        if masks is None:
+            return objectives.fcdd(outputs, y)
+        return objectives.fcdd_pixelwise(self._upsample(outputs), masks)
+
+    def _score(self, outputs):
+        return objectives.pseudo_huber(outputs).flatten(1).mean(1)
+
+    def _upsample(self, outputs):
+        return receptive.upsample(objectives.pseudo_huber(outputs), self.field_, self.image_shape_[1:], self.sigma)
+
+    def anomaly_map(self, X) -> np.ndarray:
+        """(N, H, W) float32 heatmaps: the map A(X), upsampled by the receptive field to input resolution."""
+        images = self._images(X)
+        return training.forward(self.network_, images, self.normalisation_, self.device_, head=self._upsample)[:, 0].numpy()
+
+
+@parameters
+class Autoencoder(_DeepDetector):
+    r"""Baseline: what a narrow autoencoder of nominal images cannot reproduce is anomalous.
+
+    Score: mean squared error :math:`\frac1m \lVert x - \hat x \rVert^2`; heatmap: the squared error of each pixel.
+    Taught in: chapter 02 (as pretraining) and 08. Parameters as in :class:`DeepSVDD`.
+    """
+
+    network: str | nn.Module = "fmnist_lenet"
+
+    def _build(self):
+        return with_decoder(super()._build(), self.image_shape_, self.seed, self.device_)
+
+    def _loss(self, errors, y, masks):
+        return mean_error(errors)
+
+    def _score(self, errors):
+        return mean_error(errors)
+
+    def anomaly_map(self, X) -> np.ndarray:
+        """(N, H, W) float32 heatmaps: squared reconstruction error, mean over channels."""
+        images = self._images(X)
+        return training.forward(
+            self.network_, images, self.normalisation_, self.device_, head=lambda errors: errors.mean(1)
+        ).numpy()

@@ -1,0 +1,29 @@
+"""Heatmaps from gradients, and how heatmaps are scaled for display. Taught in: chapters 05 and 06."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def gradient_maps(network, score, images: Tensor, prepare, device, batch_size: int = 256) -> np.ndarray:
+    r"""How much each pixel moves the score: :math:`\sum_c |\partial s / \partial x_c|`, (N, C, H, W) → (N, H, W)."""
+    network.eval()
+    maps = []
+    for batch in images.split(batch_size):
+        x = prepare(batch.to(device)).detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(score(network(x)).sum(), x)
+        maps.append(gradient.abs().sum(1).cpu())
+    return torch.cat(maps).numpy()
+
+
+def for_display(maps, quantile: float = 0.85, per_image: bool = False) -> np.ndarray:
+    """Scales heatmaps (N, H, W) to [0, 1]: 0 at the lowest value, 1 at the ``quantile``, clipped above.
+
+    With ``per_image`` every image has its own scale (where is it most anomalous?), otherwise all share one (which is
+    more anomalous?). Source: the official FCDD code.
+    """
+    maps = np.asarray(maps, np.float32)
+    axes = (1, 2) if per_image else None
+    low = maps.min(axes, keepdims=True)
+    high = np.quantile(maps, quantile, axes, keepdims=True)
+    return np.clip((maps - low) / np.maximum(high - low, np.finfo(np.float32).tiny), 0, 1)

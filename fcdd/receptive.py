@@ -1,0 +1,98 @@
+r"""Receptive-field arithmetic and the Gaussian upsampling that turns a small map into a heatmap.
+
+Source: Liznerski et al. 2021, section 3 and algorithm 1. Taught in: chapter 05.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class ReceptiveField(NamedTuple):
+    """What one pixel of the output map sees, in input pixels.
+
+    extent: side of the square it sees; stride: distance between neighbours' squares; offset: position of the
+    center of the first square (a half where the extent is even).
+    """
+
+    extent: int
+    stride: int
+    offset: float
+
+
+def receptive_field(network: nn.Module) -> ReceptiveField:
+    """Receptive field of a network whose convolutions and poolings follow one another.
+
+    Layer by layer, with kernel k, stride t, padding p: ``offset += ((k-1)/2 - p)·j; extent += (k-1)·j; j *= t``,
+    where j is the stride so far. Raises ValueError for layers that see the whole image (dense, adaptive pooling) or
+    are not square.
+    """
+    extent, stride, offset = 1, 1, 0.0
+    for layer in network.modules():
+        if isinstance(layer, (nn.Linear, nn.Flatten)) or "Adaptive" in type(layer).__name__:
+            raise ValueError(
+                f"expected a fully convolutional network, found a {type(layer).__name__} layer: every one of its "
+                "outputs sees the whole image; use one of the fcdd_* networks"
+            )
+        if isinstance(layer, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
+            k, t, p = (_square(getattr(layer, name), name, layer) for name in ("kernel_size", "stride", "padding"))
+            d = _square(getattr(layer, "dilation", 1), "dilation", layer)
+            offset += (d * (k - 1) / 2 - p) * stride
+            extent += d * (k - 1) * stride
+            stride *= t
+    return ReceptiveField(extent, stride, offset)
+
+
+def _square(value, name: str, layer: nn.Module) -> int:
+    if isinstance(value, tuple):
+        if len(set(value)) > 1:
+            raise ValueError(f"expected a square {name}, found {value} in {layer}")
+        return value[0]
+    return value
+
+
+def default_sigma(extent: int) -> float:
+    """Width of the Gaussian if none is given, as the official code sets it: grows with the field, 10 from 32 px on."""
+    return math.log10(0.45 * extent + 1) + 0.25 if extent < 32 else 10.0
+
+
+def gaussian_kernel(extent: int, sigma: float, *, device=None) -> Tensor:
+    """One-dimensional Gaussian of ``extent`` samples with peak 1, not normalised to sum 1 (as in the official code).
+
+    An even extent has no middle sample: the middle of the next smaller odd one is doubled and all is halved.
+    """
+    odd = extent - (extent + 1) % 2
+    steps = torch.arange(odd, dtype=torch.float64, device=device) - (odd - 1) / 2
+    kernel = torch.exp(-(steps**2) / (2 * sigma**2))
+    if odd == extent:
+        return kernel
+    return torch.cat([kernel[: odd // 2 + 1], kernel[odd // 2 :]]) / 2
+
+
+def upsample(maps: Tensor, field: ReceptiveField, size: int | tuple[int, int], sigma: float | None = None) -> Tensor:
+    r"""Puts a Gaussian where each map pixel looks and adds them up: (N, 1, u, v) → (N, 1, H, W).
+
+    Equal to the strided transposed convolution of the paper's algorithm 1 followed by its crop, but separable: with
+    :math:`G_{xi} = g(x - \text{offset} - i\,\text{stride})`, the result is :math:`G A G^\top`, two small matrix
+    products. ``size`` is H = W or (H, W); ``sigma`` in input pixels (None: :func:`default_sigma`). float32 in, float32
+    out. Raises ValueError unless ``maps`` has one channel.
+    """
+    if maps.ndim != 4 or maps.shape[1] != 1:
+        raise ValueError(f"expected maps of shape (N, 1, u, v), got {tuple(maps.shape)}")
+    height, width = (size, size) if isinstance(size, int) else size
+    sigma = default_sigma(field.extent) if sigma is None else sigma
+    rows = _placement(maps.shape[2], height, field, sigma, maps)
+    columns = _placement(maps.shape[3], width, field, sigma, maps)
+    return rows @ maps @ columns.T
+
+
+def _placement(n: int, size: int, field: ReceptiveField, sigma: float, like: Tensor) -> Tensor:
+    """(size, n) matrix whose column i holds the kernel, placed where map pixel i looks."""
+    kernel = gaussian_kernel(field.extent, sigma, device=like.device)
+    first = int(field.offset) - (field.extent - 1) // 2
+    pixel = torch.arange(size, device=like.device)[:, None]
+    tap = pixel - first - field.stride * torch.arange(n, device=like.device)
+    inside = (tap >= 0) & (tap < field.extent)
+    return torch.where(inside, kernel[tap.clamp(0, field.extent - 1)], 0.0).to(like.dtype)
