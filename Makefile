@@ -7,7 +7,7 @@ ARGS    ?=
 
 # Modules are run with `python -m`: the scripts in .venv/bin break in folders whose path holds a space.
 PY := .venv/bin/python
-SNAKEMAKE := $(PY) -m snakemake --cores $(CORES) --rerun-incomplete --config profile=$(PROFILE) device=$(DEVICE)
+SNAKEMAKE := $(PY) -m snakemake --cores $(CORES) --resources gpu=1 --scheduler greedy --rerun-incomplete --nolock --quiet host --config profile=$(PROFILE) device=$(DEVICE)
 
 .PHONY: help book test why study setup lock clean
 .DEFAULT_GOAL := help

@@ -229,6 +229,7 @@ class DeepSVDD(_CenterMixin, _DeepDetector):
     objective: str = "one-class"
     pretrain_epochs: int = 0
     warmup_epochs: int = 10
+    normalisation: str = "unit"
 
     def _check(self):
         super()._check()
@@ -263,6 +264,7 @@ class DeepSAD(_CenterMixin, _DeepDetector):
     network: str | nn.Module = "fmnist_lenet"
     eta: float = 1.0
     pretrain_epochs: int = 0
+    normalisation: str = "unit"
 
     def _loss(self, z, y, masks):
         return objectives.deep_sad(z, self.center_, y, self.eta)
@@ -301,7 +303,7 @@ class FCDD(_DeepDetector):
 
     with a = 1 for anomalous images and the bar the mean over the map. With ``masks`` the pixel-wise objective is used.
     Source: Liznerski et al. 2021, *Explainable Deep One-Class Classification*. Taught in: chapter 05.
-    Parameters as in :class:`HSC`; sigma is the width of the Gaussian in :func:`fcdd.receptive.upsample`, in pixels.
+    Parameters as in :class:`HSC`, with the paper's optimiser for Fashion-MNIST; sigma is the width of the Gaussian in :func:`fcdd.receptive.upsample`, in pixels.
     Fitted: field_, the receptive field of a map pixel.
     """
 
@@ -309,6 +311,9 @@ class FCDD(_DeepDetector):
     exposure: object = "photographs"
     exposure_limit: int | None = None
     sigma: float | None = 1.2
+    learning_rate: float = 1e-2
+    decay: float = 0.98
+    optimizer: str = "sgd"
     augmentation: bool = True
 
     def _build(self):

@@ -1,5 +1,7 @@
 """Heatmaps from gradients, and how heatmaps are scaled for display. Taught in: chapters 05 and 06."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -27,3 +29,16 @@ def for_display(maps, quantile: float = 0.85, per_image: bool = False) -> np.nda
     low = maps.min(axes, keepdims=True)
     high = np.quantile(maps, quantile, axes, keepdims=True)
     return np.clip((maps - low) / np.maximum(high - low, np.finfo(np.float32).tiny), 0, 1)
+
+
+def write_overlays(folder, names, images: Tensor, maps) -> None:
+    """Writes each image beside itself with its heatmap on top, as ``folder/<name>.png``; all maps share one scale."""
+    import matplotlib.pyplot as plt
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, image, heat in zip(names, images, for_display(maps, 0.99), strict=True):
+        picture = np.asarray(image.float() / 255).transpose(1, 2, 0)
+        picture = np.broadcast_to(picture, (*picture.shape[:2], 3))
+        colours = plt.get_cmap("magma")(heat)[..., :3]
+        plt.imsave(folder / f"{name}.png", np.concatenate([picture, 0.5 * picture + 0.5 * colours], 1))

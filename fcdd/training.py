@@ -25,6 +25,18 @@ def pick_device(device: str = "auto") -> torch.device:
     return torch.device(device)
 
 
+def mixed_precision(device: torch.device) -> torch.autocast:
+    """bfloat16 autocast where the hardware multiplies it faster than float32 (two to three times), else nothing.
+
+    Only the network's layers run in it; losses and weights stay float32.
+    """
+    if device.type == "cuda":
+        faster = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        faster = device.type == "cpu" and getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    return torch.autocast(device.type, torch.bfloat16, enabled=faster)
+
+
 @dataclass(frozen=True)
 class Schedule:
     """How long and how fast: Adam or SGD (Nesterov, momentum 0.9), one decay of the learning rate an epoch."""
@@ -112,6 +124,7 @@ def train(network: nn.Module, loss: Callable, batches: Batches, schedule: Schedu
     finite, naming the epoch.
     """
     optimizer, decay = schedule.make(network)
+    half = mixed_precision(batches.images.device)
     history = []
     with tqdm(range(schedule.epochs), desc=title, unit="epoch", leave=False) as bar:
         for epoch in bar:
@@ -119,7 +132,8 @@ def train(network: nn.Module, loss: Callable, batches: Batches, schedule: Schedu
             losses = []
             for x, y, masks in batches.epoch(schedule.batch_size):
                 optimizer.zero_grad(set_to_none=True)
-                outputs = network(x.contiguous(memory_format=torch.channels_last))
+                with half:
+                    outputs = network(x.contiguous(memory_format=torch.channels_last)).float()
                 value = loss(outputs, y, masks).mean()
                 value.backward()
                 optimizer.step()

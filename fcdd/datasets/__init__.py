@@ -4,11 +4,11 @@ Taught in: chapter 00.
 """
 
 from .fetch import DataError, find, places
-from .folders import folder, image_folder
+from .folders import folder, image_folder, pictures
 from .idx import FAMILY, read_family
 from .split import Images, Split, one_vs_rest
 
-__all__ = ["DataError", "Images", "Split", "classes", "find", "folder", "image_folder", "load", "load_all", "names", "places"]
+__all__ = ["DataError", "Images", "Split", "classes", "find", "folder", "image_folder", "load", "load_all", "names", "pictures", "places"]
 
 
 def names() -> list[str]:

@@ -1,0 +1,87 @@
+# The graph: runs → records → executed chapters → book. `make book` calls it; `make why` says what would run, and why.
+#
+# What a run leaves is its record in _build/records, written whole or not at all and kept whatever becomes of the job. A
+# job goes through all classes and seeds of one method, skips what is current, and sums the records up as a table.
+
+import os
+import shlex
+import shutil
+import sys
+from glob import glob
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from fcdd.study import chapters, protocol
+
+PROFILE = config.get("profile", "quick")
+DEVICE = config.get("device", "auto")
+NORMAL = config.get("normal", "T-shirt/top")
+METHODS = list(protocol.profile(PROFILE)["methods"])
+CHAPTERS = sorted(Path(file).stem for file in glob("notebooks/*.ipynb"))
+NEED_RUNS = ["08_study"]
+# One job at a time where they would share a GPU.
+GPU = int(DEVICE not in ("cpu", "mps") and shutil.which("nvidia-smi") is not None)
+PYTHON = shlex.quote(sys.executable)
+TABLES = expand("_build/runs/{profile}/{method}.csv", profile=PROFILE, method=METHODS)
+
+# Snakemake's own lock outlives a killed build and then refuses the next one; this one dies with its process.
+if workflow.is_main_process:
+    Path("_build").mkdir(exist_ok=True)
+    LOCK = FileLock("_build/graph.lock")
+    try:
+        LOCK.acquire(timeout=0)
+    except Timeout:
+        raise WorkflowError("another build is running in this folder; wait for it to end")
+
+
+def relative(files):
+    return [os.path.relpath(file) for file in files]
+
+
+rule book:
+    default_target: True
+    input: "_build/html/index.html"
+
+
+rule study:
+    input: TABLES
+
+
+rule runs:
+    input: lambda wildcards: relative(protocol.code_files(wildcards.method))
+    output: "_build/runs/{profile}/{method}.csv"
+    params:
+        settings=lambda wildcards: protocol.settings(wildcards.profile, wildcards.method),
+        images=lambda wildcards: {k: v for k, v in protocol.profile(wildcards.profile).items() if k != "methods"},
+    resources: gpu=GPU
+    message: "training {wildcards.method}, profile {wildcards.profile}"
+    shell: "OMP_NUM_THREADS={threads} {PYTHON} -m fcdd study run --profile {wildcards.profile} --method {wildcards.method}"
+        " --device {DEVICE} --table {output:q}"
+
+
+rule chapter:
+    input:
+        notebook="notebooks/{chapter}.ipynb",
+        code=lambda wildcards: relative(chapters.code_files(Path(f"notebooks/{wildcards.chapter}.ipynb"))),
+        tables=lambda wildcards: TABLES if wildcards.chapter in NEED_RUNS else [],
+    output: "_build/chapters/{profile}/{chapter}.ipynb"
+    params:
+        settings=lambda wildcards: protocol.profile(wildcards.profile),
+        parameters=f"normal={NORMAL}, device={DEVICE}",
+    resources: gpu=GPU
+    message: "executing chapter {wildcards.chapter}, profile {wildcards.profile}"
+    shell: "OMP_NUM_THREADS={threads} {PYTHON} -m fcdd study chapter {input.notebook:q} {output:q}"
+        " -p profile={wildcards.profile} -p device={DEVICE} -p normal={NORMAL:q}"
+
+
+rule html:
+    input:
+        chapters=expand("_build/chapters/{profile}/{chapter}.ipynb", profile=PROFILE, chapter=CHAPTERS),
+        tables=TABLES,
+        pages=[file for file in glob("book/**", recursive=True) if os.path.isfile(file) and "__pycache__" not in file],
+        config=["_config.yml", "_toc.yml", "fcdd/study/book.py"],
+        library=glob("fcdd/**/*.py", recursive=True),  # the page of the library shows its docstrings
+    output: "_build/html/index.html"
+    message: "rendering the book"
+    shell: "{PYTHON} -m fcdd study render --profile {PROFILE}"

@@ -1,0 +1,5 @@
+"""``python -m fcdd``: the command line."""
+
+from .cli import main
+
+main()

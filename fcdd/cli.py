@@ -1,0 +1,153 @@
+"""The command line: ``fcdd fit``, ``fcdd score``, ``fcdd data``, ``fcdd study``. Taught in: the page on the library."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Deep one-class classification, from SVDD to FCDD.")
+study_app = typer.Typer(no_args_is_help=True, help="Runs, records and chapters of the study.")
+app.add_typer(study_app, name="study")
+console, complaints = Console(), Console(stderr=True)
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
+Profile = Annotated[str, typer.Option(help="smoke, quick, full or paper")]
+
+
+def main() -> None:
+    """Runs the command line; what the library says about bad input is shown without a traceback."""
+    try:
+        app()
+    except (ValueError, OSError, RuntimeError) as error:
+        complaints.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        raise SystemExit(1) from error
+
+
+@app.command()
+def fit(
+    images: Annotated[Path, typer.Argument(help="folder of good images, or a folder in MVTec layout (train/good)")],
+    model: Annotated[Path, typer.Option(help="where the model goes")] = Path("model.safetensors"),
+    size: Annotated[int, typer.Option(help="side in pixels that images are resized to")] = 224,
+    epochs: int = 30,
+    exposure: Annotated[str, typer.Option(help="confetti, photographs, a data set or a folder of other images")] = "confetti",
+    network: Annotated[str, typer.Option(help="an fcdd_* network that fits the size")] = "fcdd_cnn224",
+    device: Device = "auto",
+    seed: int = 0,
+) -> None:
+    """Learns from good images what normal looks like, and writes a model with a threshold."""
+    from . import FCDD, datasets
+
+    good = images / "train" / "good" if (images / "train" / "good").is_dir() else images
+    X = datasets.image_folder(good, (size, size))
+    sigma = 1.2 if size <= 32 else 8.0  # the paper's, for small and large images
+    detector = FCDD(network=network, exposure=exposure, epochs=epochs, sigma=sigma, device=device, seed=seed, batch_size=min(16, len(X)))
+    detector.fit(X).save(model)
+    console.print(f"{model}: learnt from {len(X)} images; threshold: anomaly score {-detector.offset_:.4g}")
+
+
+@app.command()
+def score(
+    images: Annotated[Path, typer.Argument(help="folder of images to judge")],
+    model: Annotated[Path, typer.Option(help="a model that fit wrote")] = Path("model.safetensors"),
+    heatmaps: Annotated[Path | None, typer.Option(help="folder for heatmaps, one PNG an image")] = None,
+) -> None:
+    """Scores images with a model: anomaly score, verdict and, if asked for, heatmaps."""
+    from . import datasets, export, explain
+
+    detector = export.load(model)
+    channels, *size = detector.image_shape_
+    X = datasets.image_folder(images, tuple(size), channels)
+    scores, verdicts = detector.anomaly_score(X), detector.predict(X)
+    table = Table("image", "anomaly score", "verdict")
+    files = datasets.pictures(images)
+    for file, value, verdict in zip(files, scores, verdicts, strict=True):
+        table.add_row(str(file.relative_to(images)), f"{value:.4g}", "nominal" if verdict > 0 else "[bold]anomalous[/]")
+    console.print(table)
+    if heatmaps is not None:
+        explain.write_overlays(heatmaps, [file.stem for file in files], X, detector.anomaly_map(X))
+        console.print(f"{len(files)} heatmaps in {heatmaps}")
+
+
+@app.command()
+def data(
+    name: Annotated[str | None, typer.Argument(help="a data set; without one, all are listed")] = None,
+    download: Annotated[bool, typer.Option(help="fetch it into data/cache")] = False,
+) -> None:
+    """Lists the data sets and where each was found, or fetches one."""
+    from . import datasets
+
+    table = Table("data set", "classes", "found in")
+    for each in [name] if name else datasets.names():
+        try:
+            found = datasets.load(each, datasets.classes(each)[0], download=download).source
+        except FileNotFoundError as error:
+            found = str(error) if name else "[dim]not found[/]"
+        table.add_row(each, str(len(datasets.classes(each))), found)
+    console.print(table)
+
+
+@study_app.command("run")
+def study_run(
+    profile: Profile = "quick",
+    method: Annotated[list[str] | None, typer.Option(help="only these methods")] = None,
+    normal: Annotated[list[str] | None, typer.Option(help="only these nominal classes")] = None,
+    device: Device = "auto",
+    table: Annotated[Path | None, typer.Option(help="also write the records as CSV")] = None,
+) -> None:
+    """Runs what is missing or stale in a profile and writes one record a run."""
+    from . import study
+
+    result = study.ensure(profile, method, normal, device)
+    if table is not None:
+        table.parent.mkdir(parents=True, exist_ok=True)
+        result.to_csv(table, index=False)
+    means = result.groupby("method", sort=False)["auroc"].agg(["mean", "count"])
+    for name, row in means.iterrows():
+        console.print(f"{profile} {name}: mean AUROC {row['mean']:.3f} over {int(row['count'])} runs")
+
+
+@study_app.command("list")
+def study_list(profile: Annotated[str | None, typer.Option(help="only this profile")] = None, committed: bool = False) -> None:
+    """Lists the records: fresh ones, or with --committed those of the repository."""
+    from . import study
+
+    found = study.table(study.COMMITTED if committed else study.FRESH, profile)
+    if found.empty:
+        console.print("no records yet; make some with: fcdd study run --profile smoke")
+        return
+    table = Table("run", "AUROC", "seconds", "device", "date", "code")
+    for row in found.itertuples():
+        table.add_row(row.id, f"{row.auroc:.3f}", f"{row.seconds:.1f}", row.device, row.date, row.code)
+    console.print(table)
+
+
+@study_app.command("show")
+def study_show(run: Annotated[str, typer.Argument(help="a run's id, as fcdd study list names it")]) -> None:
+    """Shows one record in full."""
+    from .study import records
+
+    for folder in (records.FRESH, records.COMMITTED):
+        if (folder / f"{run}.json").exists():
+            console.print_json(data=records.read(folder / f"{run}.json"))
+            return
+    raise FileNotFoundError(f"no record {run!r}; fcdd study list names them")
+
+
+@study_app.command("chapter", hidden=True)
+def study_chapter(
+    notebook: Path, output: Path, parameter: Annotated[list[str] | None, typer.Option("-p", help="as in -p profile=smoke")] = None
+) -> None:
+    """Executes a chapter, for the graph."""
+    from .study import chapters
+
+    chapters.execute(notebook, output, dict(p.split("=", 1) for p in parameter or []))
+
+
+@study_app.command("render", hidden=True)
+def study_render(profile: Profile = "quick") -> None:
+    """Renders the executed chapters of a profile as a book, for the graph."""
+    from .study import book
+
+    console.print(f"the book: {book.render(profile)}")

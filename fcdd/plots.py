@@ -1,0 +1,175 @@
+"""Every figure kind of the book. One style, colours that colour-blind readers can tell apart, higher = more anomalous.
+
+Each function returns the matplotlib figure. Taught in: all chapters.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.patches import FancyBboxPatch
+
+from . import explain
+
+NOMINAL, ANOMALOUS = "#0072b2", "#d55e00"  # blue and vermilion of the Okabe-Ito palette
+HEAT = "magma"
+LINEAGE = [
+    ("SVDD", "2004", "a sphere in\nkernel space"),
+    ("Deep SVDD", "2018", "a network\nlearns the space"),
+    ("Deep SAD", "2020", "a few labelled\nanomalies"),
+    ("HSC", "2020", "outlier exposure,\ncross-entropy"),
+    ("FCDD", "2021", "the map is\nthe explanation"),
+]
+
+
+def set_style() -> None:
+    """The book's matplotlib and seaborn settings."""
+    sns.set_theme(context="notebook", style="ticks", palette="colorblind")
+    plt.rcParams.update({"figure.dpi": 110, "savefig.dpi": 110, "figure.constrained_layout.use": True, "axes.spines.top": False,
+                         "axes.spines.right": False, "image.cmap": "gray", "svg.hashsalt": "fcdd"})  # fmt: skip
+
+
+def stamp(figure, *runs) -> None:
+    """Writes the names of the runs behind a figure under it, small."""
+    figure.supxlabel("run: " + ", ".join(str(getattr(run, "id", run)) for run in runs), fontsize=7, color="0.45", ha="left", x=0.01)
+
+
+def lineage(here: str | None = None):
+    """The line of descent as a row of boxes; the method ``here`` is filled."""
+    figure, axes = plt.subplots(figsize=(9.6, 1.7))
+    for place, (name, year, gain) in enumerate(LINEAGE):
+        active = name == here
+        box = FancyBboxPatch((place * 2, 0), 1.5, 1, boxstyle="round,pad=0.05,rounding_size=0.12", lw=1.5, ec=NOMINAL,
+                             fc=NOMINAL if active else "white")  # fmt: skip
+        axes.add_patch(box)
+        colour = "white" if active else "black"
+        axes.text(place * 2 + 0.75, 0.78, f"{name}", ha="center", va="center", weight="bold", fontsize=11, color=colour)
+        axes.text(place * 2 + 0.75, 0.32, gain, ha="center", va="center", fontsize=8, color=colour)
+        axes.text(place * 2 + 0.75, -0.22, year, ha="center", va="center", fontsize=8, color="0.35")
+        if place:
+            axes.annotate("", (place * 2 - 0.08, 0.5), (place * 2 - 0.42, 0.5), arrowprops={"arrowstyle": "->", "color": "0.35"})
+    axes.set(xlim=(-0.15, 9.65), ylim=(-0.4, 1.15))
+    axes.axis("off")
+    return figure
+
+
+def image_grid(images, titles=None, columns: int = 10, size: float = 0.95):
+    """A grid of images (N, C, H, W) uint8 or in [0, 1], with a title above each."""
+    rows = -(-len(images) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(size * columns, (size + (0.25 if titles is not None else 0)) * rows), squeeze=False)
+    for place, axis in enumerate(axes.flat):
+        axis.axis("off")
+        if place < len(images):
+            show_image(axis, images[place])
+            if titles is not None:
+                axis.set_title(titles[place], fontsize=8)
+    return figure
+
+
+def show_image(axis, image) -> None:
+    """One image (C, H, W) on an axis, grey or RGB, on its full range."""
+    image = np.asarray(image)
+    top = 255 if image.dtype == np.uint8 else 1
+    axis.imshow(image[0] if len(image) == 1 else image.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=top)
+    axis.set_xticks([])
+    axis.set_yticks([])
+
+
+def heatmap_rows(nominal, anomalous, nominal_maps, anomalous_maps, masks=None, quantile: float = 0.85):
+    """The paper's figure: nominal images, anomalous images, their heatmaps on one scale, and masks if there are any."""
+    heat = explain.for_display(np.concatenate([nominal_maps, anomalous_maps]), quantile)
+    blocks = [("nominal", nominal, None), ("heatmap", heat[: len(nominal)], HEAT)]
+    blocks += [("anomalous", anomalous, None), ("heatmap", heat[len(nominal) :], HEAT)]
+    blocks += [("mask", np.asarray(masks)[:, 0], "gray")] if masks is not None else []
+    columns = max(len(nominal), len(anomalous))
+    figure, axes = plt.subplots(len(blocks), columns, figsize=(columns * 0.95, len(blocks) * 1.0), squeeze=False)
+    for row, (name, pictures, colours) in zip(axes, blocks, strict=True):
+        for axis, picture in zip(row, pictures, strict=False):
+            show_image(axis, picture) if colours is None else axis.imshow(picture, cmap=colours, vmin=0, vmax=1)
+        for axis in row:
+            axis.set(xticks=[], yticks=[])
+            sns.despine(ax=axis, left=True, bottom=True)
+        row[0].set_ylabel(name, fontsize=9)
+    return figure
+
+
+def score_histogram(anomalous, scores, offset: float | None = None):
+    """Distribution of anomaly scores, nominal against anomalous; ``offset`` draws the threshold."""
+    figure, axes = plt.subplots(figsize=(6, 3))
+    scores, anomalous = np.asarray(scores), np.asarray(anomalous)
+    bins = np.linspace(*np.quantile(scores, [0, 0.99]), 50)
+    for group, name, colour in ((~anomalous, "nominal", NOMINAL), (anomalous, "anomalous", ANOMALOUS)):
+        axes.hist(np.clip(scores[group], bins[0], bins[-1]), bins, density=True, alpha=0.6, color=colour, label=name)
+    if offset is not None:
+        axes.axvline(-offset, color="black", lw=1, ls="--", label="threshold")
+    axes.set(xlabel="anomaly score (higher = more anomalous)", ylabel="density")
+    axes.legend(frameon=False)
+    return figure
+
+
+def roc(anomalous, named_scores: dict):
+    """ROC curves of one or more methods, with the AUROC of each in the legend."""
+    from sklearn.metrics import roc_curve
+
+    from .metrics import auroc
+
+    figure, axes = plt.subplots(figsize=(4.2, 4))
+    for (name, scores), style in zip(named_scores.items(), ("-", "--", "-.", ":", (0, (5, 1, 1, 1))), strict=False):
+        false_positive, true_positive, _ = roc_curve(anomalous, scores)
+        axes.plot(false_positive, true_positive, ls=style, label=f"{name}: AUROC {auroc(anomalous, scores):.2f}")
+    axes.plot([0, 1], [0, 1], color="0.7", lw=1)
+    axes.set(xlabel="false-positive rate", ylabel="true-positive rate", aspect="equal")
+    axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def decision_2d(detectors: dict, X, steps: int = 120):
+    """Contours of detectors on 2-D data: level lines of the score, the boundary, and the support vectors."""
+    figure, axes = plt.subplots(1, len(detectors), figsize=(3.3 * len(detectors), 3.2), sharex=True, sharey=True, squeeze=False)
+    low, high = X.min(0) - 0.25 * np.ptp(X, axis=0), X.max(0) + 0.25 * np.ptp(X, axis=0)
+    grid = np.stack(np.meshgrid(*(np.linspace(a, b, steps) for a, b in zip(low, high, strict=True))), -1)
+    for axis, (name, detector) in zip(axes[0], detectors.items(), strict=True):
+        values = detector.decision_function(grid.reshape(-1, 2)).reshape(steps, steps)
+        axis.contourf(grid[..., 0], grid[..., 1], values, 12, cmap="cividis", alpha=0.6)
+        axis.contour(grid[..., 0], grid[..., 1], values, [0], colors="black", linewidths=1.5)
+        axis.scatter(*X.T, s=8, color=NOMINAL)
+        if hasattr(detector, "support_"):
+            axis.scatter(*X[detector.support_].T, s=36, facecolors="none", edgecolors=ANOMALOUS)
+        axis.set_title(name, fontsize=10)
+    return figure
+
+
+def latent(before, after, anomalous, center=None):
+    """Latent vectors before and after training, in the plane of the two main directions after training."""
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3.6))
+    for axis, z, title in zip(axes, (before, after), ("before training", "after training"), strict=True):
+        z = np.asarray(z) - np.asarray(z).mean(0)
+        plane = np.linalg.svd(z, full_matrices=False)[2][:2].T
+        for group, name, colour in ((anomalous, "anomalous", ANOMALOUS), (~anomalous, "nominal", NOMINAL)):
+            axis.scatter(*(z[group] @ plane).T, s=5, alpha=0.5, color=colour, label=name)
+        axis.set(title=title, xlabel="first direction", ylabel="second direction")
+    axes[1].legend(frameon=False, markerscale=3)
+    return figure
+
+
+def auroc_table(table, values: str = "auroc"):
+    """A heatmap of mean AUROC, nominal classes by methods, from a table of runs, with the means below."""
+    means = table.pivot_table(index="normal", columns="method", values=values, sort=False)
+    means.loc["mean"] = means.mean()
+    figure, axes = plt.subplots(figsize=(1.15 * len(means.columns) + 2, 0.38 * len(means) + 0.8))
+    sns.heatmap(means, annot=True, fmt=".2f", cmap="cividis", vmin=0.5, vmax=1, cbar_kws={"label": "AUROC"}, ax=axes)
+    axes.axhline(len(means) - 1, color="white", lw=3)
+    axes.set(xlabel="", ylabel="nominal class")
+    return figure
+
+
+def method_spread(table, order=None):
+    """AUROC of every run, a column a method, with the mean of each."""
+    figure, axes = plt.subplots(figsize=(7, 3.4))
+    order = list(order or table["method"].unique())
+    sns.stripplot(table, x="method", y="auroc", order=order, ax=axes, size=4, alpha=0.6, color=NOMINAL, jitter=0.18)
+    means = table.groupby("method")["auroc"].mean().reindex(order)
+    axes.scatter(range(len(order)), means, marker="_", s=900, color=ANOMALOUS, zorder=3, label="mean")
+    axes.axhline(0.5, color="0.6", lw=1, ls=":")
+    axes.set(xlabel="", ylabel="AUROC")
+    axes.legend(frameon=False)
+    return figure

@@ -1,0 +1,121 @@
+"""Chapters: run by papermill, stamped with what made them, and checked before they enter the book."""
+
+import ast
+import hashlib
+import json
+import os
+import re
+import time
+from pathlib import Path
+
+from . import protocol, records
+
+
+class ChapterError(RuntimeError):
+    """A chapter failed, or must not enter the book."""
+
+
+def begin(profile: str, normal: str | None = None) -> None:
+    """First call of a chapter: checks its parameters and sets the style of its figures.
+
+    Raises ValueError for an unknown profile or class, and for a parameter that was passed to the chapter (with
+    ``papermill -p``) but is none of its own: papermill itself only warns, and runs with the default.
+    """
+    from IPython import get_ipython
+
+    from .. import datasets, plots
+
+    known = protocol.profile(profile)
+    names = datasets.classes(known["dataset"])
+    if normal is not None and normal not in names:
+        raise ValueError(f"unknown class {normal!r} of {known['dataset']}; known: {', '.join(names)}")
+    if get_ipython() is not None:
+        refuse_unknown(get_ipython().user_ns.get("In", []))
+    plots.set_style()
+
+
+def refuse_unknown(cells: list[str]) -> None:
+    """Raises ValueError if papermill's cell (it begins with ``# Parameters``) sets a name the first cell does not."""
+    first = next((cell for cell in cells if cell.strip()), "")
+    for cell in cells:
+        if cell.startswith("# Parameters\n") and cell is not first:
+            unknown = sorted(_assigned(cell) - _assigned(first))
+            if unknown:
+                raise ValueError(f"unknown parameters {', '.join(unknown)}; this chapter knows {', '.join(sorted(_assigned(first)))}")
+
+
+def _assigned(cell: str) -> set[str]:
+    return {target.id for node in ast.parse(cell).body if isinstance(node, ast.Assign) for target in node.targets}
+
+
+def execute(notebook: Path, output: Path, parameters: dict) -> None:
+    """Runs a chapter with papermill, stamps it and writes it to ``output``, whole or not at all.
+
+    Raises ChapterError for unknown parameters, and if a cell fails; the partly run notebook is then kept beside the
+    output with the suffix ``.failed.ipynb``.
+    """
+    import papermill
+
+    known = papermill.inspect_notebook(str(notebook))
+    unknown = sorted(set(parameters) - set(known))
+    if unknown:
+        raise ChapterError(f"unknown parameters {', '.join(unknown)}; {notebook.name} knows {', '.join(sorted(known))}")
+    os.environ["TQDM_DISABLE"] = "1"  # no progress bars among the outputs
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial, failed = output.with_suffix(".part.ipynb"), output.with_suffix(".failed.ipynb")
+    began = time.perf_counter()
+    try:
+        result = papermill.execute_notebook(
+            str(notebook), str(partial), parameters=parameters, cwd=str(notebook.parent), progress_bar=False, log_output=False
+        )
+    except papermill.PapermillExecutionError as error:
+        os.replace(partial, failed)
+        raise ChapterError(f"{notebook.name} failed, see {failed}: {error.ename}: {error.evalue}") from error
+    result.metadata["fcdd"] = stamp(notebook, parameters) | {"seconds": round(time.perf_counter() - began, 1)}
+    partial.write_text(json.dumps(result, indent=1, ensure_ascii=False), encoding="utf-8")
+    os.replace(partial, output)
+    failed.unlink(missing_ok=True)
+
+
+def stamp(notebook: Path, parameters: dict) -> dict:
+    """What an executed chapter was made from."""
+    return {
+        "source": hashlib.sha256(notebook.read_bytes()).hexdigest(),
+        "code": _hash(code_files(notebook)),
+        "parameters": parameters,
+        "commit": records.commit(),
+        "versions": records.versions(),
+    }
+
+
+def code_files(notebook: Path) -> tuple[Path, ...]:
+    """The library files a chapter depends on: what the names in its code import, and this file."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    return protocol.files_behind(set(re.findall(r"\w+", code)), "fcdd.study.chapters")
+
+
+def problems(executed: Path, notebook: Path) -> list[str]:
+    """Why an executed chapter must not enter the book; empty if it may.
+
+    Error outputs, cells that did not run from first to last in order, and a stamp that is missing or of another
+    source or library.
+    """
+    book = json.loads(executed.read_text(encoding="utf-8"))
+    cells = [cell for cell in book["cells"] if cell["cell_type"] == "code"]
+    found = []
+    for cell in cells:
+        found += [f"error in a cell: {o['ename']}: {o['evalue']}" for o in cell["outputs"] if o["output_type"] == "error"]
+    counts = [cell["execution_count"] for cell in cells]
+    if counts != list(range(1, len(cells) + 1)):
+        found.append(f"cells ran out of order: {counts}")
+    made = book["metadata"].get("fcdd")
+    if made is None:
+        return [*found, "no stamp: it was not run by the graph (fcdd.study.chapters.execute)"]
+    now = stamp(notebook, {})
+    found += [f"stale: its {part} changed since it ran" for part in ("source", "code") if made[part] != now[part]]
+    return found
+
+
+def _hash(files) -> str:
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()

@@ -1,0 +1,33 @@
+"""Runs a list of runs one after another, keeps what is current, and tells how long the rest takes."""
+
+import contextlib
+import sys
+
+import pandas as pd
+from tqdm import tqdm
+
+from . import protocol, records
+
+
+def run_all(runs: list[protocol.Run], device: str = "auto", folder=records.FRESH) -> pd.DataFrame:
+    """Executes the runs whose record is missing or stale and returns the table of all of them.
+
+    A run that fails does not stop the others; at the end all failures are raised together as one RuntimeError.
+    """
+    waiting = [run for run in runs if not records.is_current(run, folder)]
+    failures = {}
+    with tqdm(waiting, desc="runs", unit="run", disable=not waiting, file=sys.stderr) as bar:
+        for run in bar:
+            bar.set_postfix_str(f"{run.method}, {run.normal}, seed {run.seed}")
+            try:
+                records.write(protocol.execute(run, device), folder)
+            except Exception as error:  # noqa: BLE001  the others go on, the failure is reported below
+                failures[run.id] = error
+    if failures:
+        listed = "\n".join(f"- {name}: {error!r}" for name, error in failures.items())
+        raise RuntimeError(f"{len(failures)} of {len(waiting)} runs failed:\n{listed}") from next(iter(failures.values()))
+    ids = {run.id for run in runs}
+    with contextlib.suppress(IndexError):
+        table = records.table(folder, runs[0].profile)
+        return table[table["id"].isin(ids)].reset_index(drop=True)
+    return pd.DataFrame()

@@ -1,0 +1,92 @@
+"""Run records: one JSON file a run, checked against record.schema.json, written whole or not at all.
+
+Fresh records lie in _build/records, those of longer profiles are committed in data/records. Taught in: chapter 08.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+import jsonschema
+import pandas as pd
+
+from . import protocol
+
+SCHEMA_VERSION = 1
+CHECKOUT = Path(__file__).parents[2]
+ROOT = CHECKOUT if (CHECKOUT / "pyproject.toml").exists() else Path.cwd()  # installed without a checkout: where you are
+FRESH = ROOT / "_build" / "records"
+COMMITTED = ROOT / "data" / "records"
+SCHEMA = json.loads((Path(__file__).parent / "record.schema.json").read_text(encoding="utf-8"))
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+
+
+def path_of(run: protocol.Run, folder: Path = FRESH) -> Path:
+    """Where the record of a run lies."""
+    return folder / f"{run.id}.json"
+
+
+def write(record: dict, folder: Path = FRESH) -> Path:
+    """Writes a record to a temporary file and renames it, so that a kill leaves the old one or the new one.
+
+    Raises jsonschema.ValidationError if the record has another form; nothing is written then.
+    """
+    VALIDATOR.validate(record)
+    path = folder / f"{record['run']['id']}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", suffix=".part", delete=False, encoding="utf-8") as file:
+        json.dump(record, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(file.name, path)
+    return path
+
+
+def read(path: Path) -> dict:
+    """A record. Raises ValueError naming the file if it does not parse or has another form."""
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        VALIDATOR.validate(record)
+    except (json.JSONDecodeError, jsonschema.ValidationError) as error:
+        raise ValueError(f"{path} is not a run record: {str(error).splitlines()[0]}; remove it and run again") from error
+    return record
+
+
+def is_current(run: protocol.Run, folder: Path = FRESH) -> bool:
+    """Whether the run's record exists and was made by today's code and settings."""
+    try:
+        record = read(path_of(run, folder))
+    except (FileNotFoundError, ValueError):
+        return False
+    wanted = json.loads(json.dumps(protocol.settings(run.profile, run.method)))
+    return record["code"]["sha256"] == protocol.code_hash(run.method) and record["settings"] == wanted
+
+
+def table(folder: Path = FRESH, profile: str | None = None) -> pd.DataFrame:
+    """The records below a folder as a table, one row a run: profile, dataset, method, normal, seed, auroc, …"""
+    pattern = f"{profile}/**/*.json" if profile else "**/*.json"
+    rows = []
+    for path in sorted(Path(folder).glob(pattern)):
+        record = read(path)
+        rows.append({**record["run"], **record["metrics"], "seconds": record["seconds"]["fit"], "device": record["device"],
+                     "date": record["date"], "code": record["code"]["sha256"][:12]})  # fmt: skip
+    return pd.DataFrame(rows, columns=None if rows else ["id", "dataset", "normal", "method", "seed", "profile", "auroc"])
+
+
+def commit() -> str:
+    """The git commit of the checkout, with ``+`` if files differ from it; "unknown" outside of git."""
+    try:
+        git = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that numbers depend on."""
+    names = ("torch", "numpy", "scipy", "scikit-learn")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}

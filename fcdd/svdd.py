@@ -1,0 +1,442 @@
+"""Support vector data description: the smallest soft sphere around the data, by its exact dual.
+
+Taught in: chapter 01
+"""
+
+import warnings
+
+import numpy as np
+from scipy.spatial.distance import pdist
+from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neighbors import NearestNeighbors
+from sklearn.utils.validation import check_is_fitted, validate_data
+from tqdm import tqdm
+
+KERNELS = ("linear", "poly", "rbf", "precomputed")
+GAMMA_RULES = ("scale", "median", "nearest", "rejection")
+WORKING_SET = 256  # variables optimised at once: one GEMM of 256 kernel rows, one 256 x 256 subproblem
+BLOCK_ENTRIES = 2**24  # kernel entries held at once while scoring: 128 MB
+
+
+class SVDD(OutlierMixin, BaseEstimator):
+    r"""Support vector data description (Tax & Duin, Machine Learning 54, 2004).
+
+    The sphere of center c and radius R with least R^2 + C sum_i xi_i, subject to |phi(x_i) - c|^2 <= R^2 + xi_i for
+    nominal samples, and C_negative sum_l xi_l with |phi(x_l) - c|^2 >= R^2 - xi_l for labelled anomalous ones.
+    Its dual, with signed multipliers alpha_i (Tax & Duin's y_i alpha_i), is
+
+        max  sum_i alpha_i k(x_i, x_i) - sum_ij alpha_i alpha_j k(x_i, x_j)
+        s.t. sum_i alpha_i = 1,  0 <= alpha_i <= C (nominal),  -C_negative <= alpha_l <= 0 (anomalous),
+
+    and c = sum_i alpha_i phi(x_i). Taught in: chapter 01
+
+    Parameters
+    ----------
+    kernel : {"linear", "poly", "rbf", "precomputed"} or callable(A, B) -> (len(A), len(B)), default="rbf"
+        rbf is exp(-gamma |x - y|^2), poly is (gamma x'y + coef0)^degree.
+    nu : float in (0, 1], default=0.1
+        Sets C = 1 / (nu n), n counting the nominal samples. Without labelled anomalies,
+        #outliers / n <= nu <= #support vectors / n.
+    C : float or None, default=None
+        Overrides nu. C >= 1 (also np.inf) never binds without labelled anomalies: the hard margin. C n < 1 is
+        infeasible.
+    C_negative : float or None, default=None
+        The same for labelled anomalies; None means C. np.inf demands that each lies outside.
+    gamma : float or {"scale", "median", "nearest", "rejection"}, default="scale"
+        A number, or a rule (1 if the data have no spread):
+        "scale": 1 / (features * variance of X), as in scikit-learn;
+        "median": 1/s^2, s the median distance of two samples (of 1,000 drawn with `seed`);
+        "nearest": 1/s^2, s the mean distance to the nearest neighbour (of 1,000 drawn with `seed`);
+        "rejection": 1/s^2 with nu as the target rejection rate. The fraction of support vectors of the *hard-margin*
+        sphere bounds the expected leave-one-out error and falls as s grows (for the soft sphere it is never below
+        nu); bisection between "nearest" and twice the data's radius gives the tightest description, the smallest s, for
+        which that fraction is at most nu. About ten extra fits.
+    width : float or None, default=None
+        Tax & Duin's s in exp(-|x - y|^2 / s^2), that is gamma = 1 / s^2; overrides gamma. For the other convention,
+        exp(-|x - y|^2 / (2 sigma^2)), pass width = sqrt(2) * sigma.
+    degree, coef0 : int, float, default=3, 0.0
+        Of the poly kernel.
+    tol : float, default=1e-5
+        Stop when the KKT gap is at most tol times the dual value (the multiplier-weighted mean squared distance to
+        the center). Without labelled anomalies the gap bounds primal minus dual, so tol is a relative accuracy.
+    max_iter : int, default=1_000_000
+        Bound on pair steps, after which a ConvergenceWarning tells the gap reached.
+    cache_mb : float, default=1000
+        Memory for kernel rows. The whole kernel matrix is kept only if it fits.
+    seed : int, default=0
+        Draws the samples of the gamma rules and of the starting point; the optimum does not depend on it.
+    device : {"auto", "cpu"}, default="auto"
+        The dual is solved in float64 on the CPU.
+
+    Attributes
+    ----------
+    alpha_ : (n,) multipliers, negative for labelled anomalies, sum 1.
+    support_ : indices of the samples with alpha_ != 0. support_vectors_ : those samples (None if precomputed).
+    center_ : (features,) for the linear kernel; None otherwise, where it is known only through alpha_.
+    radius_, offset_ : R and -R^2. R^2 is the largest squared distance among samples whose multiplier can still grow:
+        the unbounded support vectors, up to the KKT gap. So no sample outside has alpha_i < C, and the bound on
+        outliers holds exactly. Where no support vector is unbounded, any R between the inside and the outside samples
+        is optimal and this is the smallest; where all are at C (nu = 1), R reaches the nearest sample.
+    dual_value_, kkt_gap_ : the dual objective; the KKT gap relative to it.
+    n_iter_ : pair steps taken. gamma_ : number used, None if the kernel has none.
+    leave_one_out_bound_ : #support vectors / n, which bounds the expected leave-one-out error.
+    """
+
+    def __init__(self, *, kernel="rbf", nu=0.1, C=None, C_negative=None, gamma="scale", width=None, degree=3, coef0=0.0,
+                 tol=1e-5, max_iter=1_000_000, cache_mb=1000, seed=0, device="auto"):
+        self.kernel = kernel
+        self.nu = nu
+        self.C = C
+        self.C_negative = C_negative
+        self.gamma = gamma
+        self.width = width
+        self.degree = degree
+        self.coef0 = coef0
+        self.tol = tol
+        self.max_iter = max_iter
+        self.cache_mb = cache_mb
+        self.seed = seed
+        self.device = device
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.pairwise = self.kernel == "precomputed"
+        return tags
+
+    def fit(self, X, y=None, *, masks=None):
+        """Solve the dual on X.
+
+        Parameters
+        ----------
+        X : (N, features), or images (N, C, H, W), uint8 or float in [0, 1]; array or tensor; (N, N) if precomputed.
+        y : None, or (N,) of +1 nominal, 0 unlabelled (taken as nominal), -1 anomalous.
+        masks : None; SVDD has no anomaly maps to supervise.
+
+        Returns
+        -------
+        SVDD, self.
+
+        Raises
+        ------
+        ValueError : for parameters out of range, bad samples or labels, masks, or C n < 1.
+        """
+        if masks is not None:
+            raise ValueError("SVDD describes whole samples: expected masks=None, got masks; use fcdd.FCDD for masks")
+        self._check_parameters()
+        X = self._check_X(X, reset=True)
+        nominal = _check_labels(y, len(X))
+        low, high = self._box(nominal)
+        self.gamma_ = self._resolve_gamma(X[nominal])
+        # Neither of the two descriptions changes under translation; centring keeps far-away data from losing digits.
+        self._shift = X.mean(axis=0) if self.kernel in ("linear", "rbf") else None
+        X = X if self._shift is None else X - self._shift
+        diagonal = X.diagonal() if self.kernel == "precomputed" else self._self_products(X)
+        if not np.isfinite(diagonal).all():
+            raise ValueError(f"kernel: expected finite k(x, x), got NaN or infinity from {self.kernel!r}; rescale X")
+        cache = _RowCache(lambda i: X[i] if self.kernel == "precomputed" else self._products(X[i], X), len(X),
+                          self.cache_mb)
+        start = _start(cache, diagonal, nominal, high, np.random.default_rng(self.seed))
+        alpha, slope, gap, scale, self.n_iter_ = _solve(cache, diagonal, low, high, start, self.tol, self.max_iter)
+        self._store(X, alpha, slope, diagonal, high)
+        self.kkt_gap_ = float(gap / scale)
+        if self.kkt_gap_ > self.tol:
+            warnings.warn(f"SVDD: expected a KKT gap of at most tol = {self.tol:.1e}, got {self.kkt_gap_:.1e} after "
+                          f"{self.n_iter_} steps; raise max_iter or tol, or scale the data; where no sphere separates "
+                          "the labelled anomalies, lower C_negative", ConvergenceWarning, stacklevel=2)
+        return self
+
+    def score_samples(self, X):
+        """Return -|phi(x) - c|^2, (N,); higher is more normal.
+
+        A precomputed kernel is passed as k(z, x_i), (N, n). Its k(z, z) is not in there, so it must be the constant
+        diagonal of the training kernel (rbf, any normalised kernel); ValueError where that is not constant.
+        """
+        check_is_fitted(self)
+        X = self._check_X(X, reset=False)
+        if self.kernel == "precomputed" and self._diagonal is None:
+            raise ValueError("precomputed kernel: expected a constant k(x, x), got a varying diagonal, so k(z, z) of "
+                             "the queries is unknown; normalise the kernel, or pass it as a callable")
+        step = max(1, BLOCK_ENTRIES // max(len(self.support_), X.shape[1]))
+        return np.concatenate([-self._squared_distances(X[i:i + step]) for i in range(0, len(X), step)])
+
+    def decision_function(self, X):
+        """Return R^2 - |phi(x) - c|^2, (N,); >= 0 is an inlier."""
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X):
+        """Return +1 for inliers and -1 for outliers, (N,)."""
+        return np.where(self.decision_function(X) >= 0, 1, -1)
+
+    def anomaly_score(self, X):
+        """Return |phi(x) - c|^2, (N,); higher is more anomalous."""
+        return -self.score_samples(X)
+
+    def _products(self, A, B):
+        """k(a, b), (len(A), len(B)); in place, which takes a third of scikit-learn's time."""
+        if callable(self.kernel):
+            K = np.asarray(self.kernel(A, B), dtype=np.float64)
+            if K.shape != (len(A), len(B)) or not np.isfinite(K).all():
+                raise ValueError(f"kernel: expected finite {(len(A), len(B))} from kernel(A, B), got {K.shape} with "
+                                 f"{(~np.isfinite(K)).sum()} NaN or infinite; see sklearn.metrics.pairwise")
+            return K
+        K = A @ B.T
+        if self.kernel == "poly":
+            K = (self.gamma_ * K + self.coef0) ** self.degree
+        elif self.kernel == "rbf":
+            K -= np.einsum("ij,ij->i", A, A)[:, None] / 2
+            K -= np.einsum("ij,ij->i", B, B) / 2
+            np.minimum(K, 0, out=K)  # rounding must not make a squared distance negative
+            K *= 2 * self.gamma_
+            np.exp(K, out=K)
+        return K
+
+    def _self_products(self, A):
+        """k(a, a), (len(A),); in small blocks, as no more is known of a callable."""
+        if self.kernel == "rbf":
+            return np.ones(len(A))
+        return np.concatenate([self._products(A[i:i + 64], A[i:i + 64]).diagonal() for i in range(0, len(A), 64)])
+
+    def _squared_distances(self, X):
+        if self.kernel == "linear":
+            X = X - self.center_
+            return np.einsum("ij,ij->i", X, X)
+        if self.kernel == "precomputed":
+            K, own = X[:, self.support_], self._diagonal
+        else:
+            X = X if self._shift is None else X - self._shift
+            K, own = self._products(X, self._vectors), self._self_products(X)
+        return np.maximum(own - 2 * (K @ self.alpha_[self.support_]) + self._center_norm, 0)
+
+    def _resolve_gamma(self, X):
+        if self.kernel not in ("rbf", "poly"):
+            return None
+        if self.width is not None:
+            return 1 / self.width**2
+        if not isinstance(self.gamma, str):
+            return float(self.gamma)
+        if self.gamma == "scale":
+            square = X.shape[1] * X.var()
+        elif self.gamma == "rejection":
+            square = self._rejection_width(X) ** 2
+        else:
+            square = _distance_rule(X, self.gamma, self.seed) ** 2
+        return 1 / square if square > 0 else 1.0
+
+    def _rejection_width(self, X):
+        """Smallest width whose hard-margin support-vector fraction is at most nu, by bisection on its logarithm."""
+        narrow = _distance_rule(X, "nearest", self.seed)
+        wide = 2 * np.sqrt(((X - X.mean(axis=0)) ** 2).sum(axis=1).max())
+        if narrow == 0 or wide == 0:
+            return wide
+
+        def fraction(width):
+            trial = SVDD(C=1.0, width=width, tol=1e-3, cache_mb=self.cache_mb, seed=self.seed)
+            return trial.fit(X).leave_one_out_bound_
+
+        if fraction(wide) > self.nu:
+            warnings.warn(f'gamma="rejection": expected a width with a fraction of support vectors of at most nu = '
+                          f"{self.nu}, got none up to {wide:.3g}, twice the data's radius; taking that; raise nu or "
+                          "add samples", stacklevel=4)
+            return wide
+        for _ in range(8):
+            middle = np.sqrt(narrow * wide)
+            narrow, wide = (narrow, middle) if fraction(middle) <= self.nu else (middle, wide)
+        return wide
+
+    def _store(self, X, alpha, slope, diagonal, high):
+        self.alpha_ = alpha
+        self.support_ = np.flatnonzero(alpha)
+        self.dual_value_ = float(alpha @ (diagonal + slope) / 2)
+        self._center_norm = alpha @ (diagonal - slope) / 2  # |c|^2
+        self._diagonal = diagonal[0] if np.ptp(diagonal) <= 1e-12 * np.abs(diagonal).max() else None
+        squared = np.maximum(slope + self._center_norm, 0)
+        open_ = alpha < high
+        square = squared[open_].max() if open_.any() else squared.min()
+        # The rounding of one more kernel evaluation must not push a sample on the sphere out of it.
+        square += 1e-12 * max(square, np.abs(diagonal).max())
+        self.radius_, self.offset_ = float(np.sqrt(square)), -float(square)
+        self.leave_one_out_bound_ = len(self.support_) / len(alpha)
+        self._vectors = None if self.kernel == "precomputed" else X[self.support_]
+        self.support_vectors_ = self._vectors if self._shift is None else self._vectors + self._shift
+        self.center_ = alpha[self.support_] @ self._vectors + self._shift if self.kernel == "linear" else None
+
+    def _box(self, nominal):
+        """Lower and upper bounds of the signed multipliers, (n,) each."""
+        n = nominal.sum()
+        C = 1 / (self.nu * n) if self.C is None else self.C
+        if C * n < 1 - 1e-9:
+            raise ValueError(f"infeasible: the multipliers of {n} nominal samples sum to 1, expected C >= 1/n = "
+                             f"{1 / n:.3g}, got C={C}; raise C, or leave C=None and set nu in (0, 1]")
+        negative = C if self.C_negative is None else self.C_negative
+        return np.where(nominal, 0.0, -negative), np.where(nominal, C, 0.0)
+
+    def _check_parameters(self):
+        if not callable(self.kernel) and self.kernel not in KERNELS:
+            raise ValueError(f"kernel: expected one of {KERNELS} or a callable, got {self.kernel!r}")
+        if not 0 < self.nu <= 1:
+            raise ValueError(f"nu: expected a fraction in (0, 1], got {self.nu}; it bounds the share of outliers")
+        if isinstance(self.gamma, str) and self.gamma not in GAMMA_RULES:
+            raise ValueError(f"gamma: expected a positive number or one of {GAMMA_RULES}, got {self.gamma!r}")
+        if self.gamma == "rejection" and self.kernel != "rbf":
+            raise ValueError(f'gamma="rejection" chooses an rbf width, got kernel={self.kernel!r}; give a number')
+        if str(self.device) not in ("auto", "cpu"):
+            raise ValueError(f'device: SVDD is solved on the CPU, expected "auto" or "cpu", got {self.device!r}')
+        numbers = {"C": self.C, "C_negative": self.C_negative, "width": self.width, "tol": self.tol,
+                   "gamma": 1.0 if isinstance(self.gamma, str) else self.gamma}
+        for name, value in numbers.items():
+            if value is None and name not in ("gamma", "tol"):
+                continue
+            if value is None or not value > 0 or (value == np.inf and name not in ("C", "C_negative")):
+                raise ValueError(f"{name}: expected a positive number, got {value!r}")
+
+    def _check_X(self, X, reset):
+        """Samples as float64 (N, features)."""
+        if hasattr(X, "detach"):  # a torch tensor, on any device
+            X = X.detach().cpu().numpy()
+        ndim = getattr(X, "ndim", 2)
+        if ndim not in (0, 1, 2, 4):
+            raise ValueError(f"X: expected (N, features) or images (N, C, H, W), got {ndim} dimensions {X.shape}; "
+                             "add the channel axis, X[:, None], or flatten, X.reshape(len(X), -1)")
+        if ndim == 4:
+            X = _flat_images(X)
+        X = validate_data(self, X, reset=reset, dtype=np.float64)
+        if reset and self.kernel == "precomputed" and (X.shape[0] != X.shape[1] or not np.allclose(X, X.T)):
+            raise ValueError(f"precomputed kernel: expected a square symmetric matrix, got shape {X.shape}; pass "
+                             "kernel(X, X) to fit and kernel(Z, X) to the scoring methods")
+        return X
+
+
+def _flat_images(X):
+    """Images (N, C, H, W) as (N, C H W) in [0, 1]."""
+    X = np.asarray(X)
+    X = X.reshape(len(X), np.prod(X.shape[1:], dtype=int))
+    if X.dtype == np.uint8:
+        return X / 255.0
+    if X.size and not (X.min() >= -1e-6 and X.max() <= 1 + 1e-6) and np.isfinite(X).all():
+        raise ValueError(f"images: expected uint8, or float in [0, 1], got {X.dtype} in [{X.min():.3g}, "
+                         f"{X.max():.3g}]; rescale, or flatten to (N, features) to use another scale")
+    return X
+
+
+def _check_labels(y, n):
+    """Which samples are nominal, (n,) bool."""
+    if y is None:
+        return np.ones(n, dtype=bool)
+    y = np.asarray(y.detach().cpu() if hasattr(y, "detach") else y)
+    if y.shape != (n,):
+        raise ValueError(f"y: expected one label a sample, shape ({n},), got {y.shape}")
+    if not np.isin(y, (-1, 0, 1)).all():
+        raise ValueError(f"y: expected +1 (nominal), 0 (unlabelled) or -1 (anomalous), got {np.unique(y)[:10]}; map "
+                         "other labels first, or leave y=None if all are nominal")
+    if not (y >= 0).any():
+        raise ValueError("y: expected at least one nominal (+1) or unlabelled (0) sample, got only -1")
+    return y >= 0
+
+
+def _distance_rule(X, rule, seed):
+    """Median distance of two samples, or mean distance to the nearest neighbour, on at most 1,000 samples."""
+    some = np.random.default_rng(seed).permutation(len(X))[:1000]
+    if len(X) == 1:
+        return 0.0
+    if rule == "median":
+        return np.median(pdist(X[some]))
+    return NearestNeighbors(n_neighbors=2, algorithm="brute").fit(X).kneighbors(X[some])[0][:, 1].mean()
+
+
+# The solver: decomposition over working sets (Joachims 1999), pair steps within (Platt 1998; Fan, Chen & Lin 2005).
+
+
+class _RowCache:
+    """Kernel rows, computed many at a time and kept, the least recently used given up first."""
+
+    def __init__(self, compute, n, megabytes):
+        slots = int(np.clip(megabytes * 2**20 / (8 * n), min(n, WORKING_SET), n))
+        self.compute, self.clock = compute, 0
+        self.rows, self.owner, self.used = np.empty((slots, n)), np.full(slots, -1), np.zeros(slots, dtype=int)
+        self.slot = np.full(n, -1)
+
+    def __getitem__(self, index):
+        """Rows of K, (len(index), n); at most WORKING_SET distinct ones at once."""
+        self.clock += 1
+        held = self.slot[index] >= 0
+        self.used[self.slot[index[held]]] = self.clock
+        missing = index[~held]
+        if len(missing):
+            free = np.argsort(self.used, kind="stable")[:len(missing)]
+            evicted = self.owner[free]
+            self.slot[evicted[evicted >= 0]] = -1
+            self.rows[free] = self.compute(missing)
+            self.owner[free], self.slot[missing], self.used[free] = missing, free, self.clock
+        return self.rows[self.slot[index]]
+
+
+def _start(cache, diagonal, nominal, high, rng):
+    """Feasible multipliers: all weight on the samples farthest from the mean of a few, likely support vectors."""
+    index = np.flatnonzero(nominal)
+    few = rng.permutation(index)[:min(64, WORKING_SET)]
+    far = index[np.argsort(-(diagonal - 2 * cache[few].mean(axis=0))[index], kind="stable")]
+    C = min(high[index[0]], 1.0)
+    full = min(int(1 / C), len(index))
+    rest = 1 - full * C
+    alpha = np.zeros(len(diagonal))
+    alpha[far[:full]] = C
+    if rest > 1e-12:  # less is rounding, not a support vector
+        alpha[far[full:full + 1]] = rest
+    return alpha
+
+
+def _solve(cache, diagonal, low, high, alpha, tol, max_iter):
+    """Ascend the dual until the KKT gap is at most tol times its value.
+
+    slope = diag(K) - 2 K alpha is the dual's gradient and, up to |c|^2, the squared distance to the center. At the
+    optimum no alpha_i that can grow has a larger slope than one that can shrink; the gap is the worst violation.
+    """
+    slope, steps, half = diagonal.copy(), 0, min(WORKING_SET // 2, len(alpha))
+    support = np.flatnonzero(alpha)
+    for i in range(0, len(support), WORKING_SET):
+        block = support[i:i + WORKING_SET]
+        slope -= 2 * alpha[block] @ cache[block]
+    floor = max(1e-8 * np.abs(diagonal).max(), np.finfo(float).tiny)
+    progress = tqdm(desc="SVDD", unit=" steps", disable=None if len(alpha) >= 10_000 else True)
+    while True:
+        up, down = np.where(alpha < high, slope, -np.inf), np.where(alpha > low, slope, np.inf)
+        gap, scale = max(0.0, up.max() - down.min()), max(alpha @ (diagonal + slope) / 2, floor)
+        if gap <= tol * scale or steps >= max_iter:
+            progress.close()
+            return alpha, slope, gap, scale, steps
+        # Those that most want to grow and those that most want to shrink, half each.
+        work = np.union1d(np.argpartition(-up, half - 1)[:half], np.argpartition(down, half - 1)[:half])
+        rows = cache[work]
+        new, taken = _pair_steps(rows[:, work], slope[work], alpha[work], low[work], high[work],
+                                 max(0.1 * gap, 0.5 * tol * scale), max_iter - steps)
+        slope -= 2 * (new - alpha[work]) @ rows
+        alpha[work] = new
+        steps += taken
+        progress.update(taken)
+        progress.set_postfix(gap=f"{gap / scale:.1e}")
+
+
+def _pair_steps(K, slope, alpha, low, high, tol, max_iter):
+    """Solve a small dense subproblem by moving weight between two samples at a time.
+
+    i has the largest slope of those that can grow, j gains most with it: (slope_i - slope_j)^2 / |phi_i - phi_j|^2
+    (second-order selection: Fan, Chen & Lin, JMLR 6, 2005).
+    """
+    slope, alpha, diagonal = slope.copy(), alpha.copy(), K.diagonal()
+    apart = np.maximum(diagonal[:, None] + diagonal - 2 * K, 1e-12 * max(np.abs(diagonal).max(), 1e-300))
+    shut, stuck = np.where(alpha < high, 0.0, -np.inf), np.where(alpha > low, 0.0, np.inf)
+    for step in range(max_iter):
+        i = int(np.argmax(slope + shut))
+        lead = np.maximum(slope[i] - slope - stuck, 0)
+        if lead.max() <= tol:
+            return alpha, step
+        j = int(np.argmax(lead * lead / apart[i]))
+        room_i, room_j = high[i] - alpha[i], alpha[j] - low[j]
+        move = min(lead[j] / (2 * apart[i, j]), room_i, room_j)
+        alpha[i] = high[i] if move == room_i else alpha[i] + move  # exactly on the bound, not near it
+        alpha[j] = low[j] if move == room_j else alpha[j] - move
+        slope -= 2 * move * (K[i] - K[j])
+        shut[i], shut[j] = (-np.inf if alpha[i] >= high[i] else 0.0), 0.0
+        stuck[i], stuck[j] = 0.0, (np.inf if alpha[j] <= low[j] else 0.0)
+    return alpha, max_iter
