@@ -82,8 +82,10 @@ def data(
     for each in [name] if name else datasets.names():
         try:
             found = datasets.load(each, datasets.classes(each)[0], download=download).source
-        except FileNotFoundError as error:
-            found = str(error) if name else "[dim]not found[/]"
+        except FileNotFoundError:
+            if name:
+                raise
+            found = "[dim]not found[/]"
         table.add_row(each, str(len(datasets.classes(each))), found)
     console.print(table)
 
@@ -117,10 +119,8 @@ def study_list(profile: Annotated[str | None, typer.Option(help="only this profi
     if found.empty:
         console.print("no records yet; make some with: fcdd study run --profile smoke")
         return
-    table = Table("run", "AUROC", "seconds", "device", "date", "code")
     for row in found.itertuples():
-        table.add_row(row.id, f"{row.auroc:.3f}", f"{row.seconds:.1f}", row.device, row.date, row.code)
-    console.print(table)
+        console.print(f"{row.id}  AUROC {row.auroc:.3f}  {row.seconds:.1f} s on {row.device}  {row.date}", soft_wrap=True, highlight=False)
 
 
 @study_app.command("show")

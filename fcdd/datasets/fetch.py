@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-import pooch
-
 DEBIAN = Path("/usr/share/datasets")
 
 
@@ -15,7 +13,11 @@ class DataError(ValueError):
 def cache() -> Path:
     """``data/cache`` of the checkout; for an installed package without one, the user's cache folder."""
     checkout = Path(__file__).parents[2]
-    return checkout / "data" / "cache" if (checkout / "pyproject.toml").exists() else Path(pooch.os_cache("fcdd"))
+    if (checkout / "pyproject.toml").exists():
+        return checkout / "data" / "cache"
+    import pooch
+
+    return Path(pooch.os_cache("fcdd"))
 
 
 def places(root=None) -> list[Path]:
@@ -42,6 +44,8 @@ def find(name: str, inside: tuple[str, ...], files: tuple[str, ...], root=None) 
 
 def download(name: str, urls: dict[str, str], hashes: dict[str, str]) -> Path:
     """Fetches ``{file: address}`` into the cache, checks every file against its hash, shows a progress bar."""
+    import pooch  # here, because importing it takes a second that most uses can save
+
     target = cache() / name
     for file, url in urls.items():
         pooch.retrieve(url, known_hash=hashes[file], fname=file, path=target, progressbar=True)

@@ -1,10 +1,10 @@
 """The study: runs, their records, and the chapters made from them. Taught in: chapter 08."""
 
 from .chapters import begin
-from .protocol import METHODS, Run, classes, profile, runs, settings, split
+from .protocol import METHODS, Run, classes, profile, run, runs, settings, split
 from .records import COMMITTED, FRESH, table
 
-__all__ = ["COMMITTED", "FRESH", "METHODS", "Run", "begin", "classes", "ensure", "profile", "published", "runs", "settings", "split", "table"]
+__all__ = ["COMMITTED", "FRESH", "METHODS", "Run", "begin", "classes", "ensure", "profile", "published", "run", "runs", "settings", "split", "table"]
 
 
 def ensure(profile_name: str, methods=None, nominal=None, device: str = "auto"):

@@ -23,7 +23,7 @@ def render(profile: str, root: Path = records.ROOT, executed: Path | None = None
     command = [sys.executable, "-m", "jupyter_book.cli.main", "build", str(source), "--path-output", str(build.parent)]
     if build.name != "_build":
         raise ValueError(f"expected a build folder called _build, as Jupyter Book names it, got {build}")
-    environment = os.environ | {"FCDD_BOOK_PROFILE": profile, "FCDD_ROOT": str(root)}
+    environment = os.environ | {"FCDD_PROFILE": profile, "FCDD_ROOT": str(root)}
     result = subprocess.run(
         [*command, "-W", "-n", "--keep-going", "--quiet"], cwd=root, env=environment, capture_output=True, text=True, check=False
     )

@@ -1,8 +1,5 @@
 """Runs a list of runs one after another, keeps what is current, and tells how long the rest takes."""
 
-import contextlib
-import sys
-
 import pandas as pd
 from tqdm import tqdm
 
@@ -16,7 +13,7 @@ def run_all(runs: list[protocol.Run], device: str = "auto", folder=records.FRESH
     """
     waiting = [run for run in runs if not records.is_current(run, folder)]
     failures = {}
-    with tqdm(waiting, desc="runs", unit="run", disable=not waiting, file=sys.stderr) as bar:
+    with tqdm(waiting, desc="runs", unit="run", leave=False) as bar:
         for run in bar:
             bar.set_postfix_str(f"{run.method}, {run.normal}, seed {run.seed}")
             try:
@@ -27,7 +24,5 @@ def run_all(runs: list[protocol.Run], device: str = "auto", folder=records.FRESH
         listed = "\n".join(f"- {name}: {error!r}" for name, error in failures.items())
         raise RuntimeError(f"{len(failures)} of {len(waiting)} runs failed:\n{listed}") from next(iter(failures.values()))
     ids = {run.id for run in runs}
-    with contextlib.suppress(IndexError):
-        table = records.table(folder, runs[0].profile)
-        return table[table["id"].isin(ids)].reset_index(drop=True)
-    return pd.DataFrame()
+    table = records.table(folder, runs[0].profile)
+    return table[table["id"].isin(ids)].reset_index(drop=True)

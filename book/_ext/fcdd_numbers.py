@@ -1,0 +1,119 @@
+"""A role for numbers in prose, so that they come from run records and are never typed: {run}`quick/fcdd/auroc`.
+
+The text is ``profile[@dataset]/method[/metric[:statistic][/class]]``:
+
+- profile: a name from profiles.yml, or ``this``, the one the book is built with (``$FCDD_PROFILE``, else quick);
+- dataset: the profile's own if left out; method: svdd, deep-svdd, deep-sad, hsc, fcdd, or ``*`` for all;
+- metric: a column of ``fcdd.study.records.table``; auroc if left out;
+- statistic: mean (if left out; over seeds, then classes), sd (between seeds), min, max, sum, n (number of runs);
+- class: one nominal class, as in ``quick/fcdd/auroc/T-shirt/top``; all if left out.
+
+``a - b`` is the difference of two of them, with its sign. Hovering shows which records a number comes from. Records that are
+missing are a warning, which stops a build with ``-W``.
+"""
+
+import os
+import re
+from pathlib import Path
+
+import pandas as pd
+from docutils import nodes
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxRole
+
+from fcdd.study import protocol, records
+
+QUERY = re.compile(
+    r"(?P<profile>[\w-]+)(@(?P<dataset>[\w-]+))?/(?P<method>[\w*-]+)(/(?P<metric>\w+)(:(?P<statistic>\w+))?(/(?P<normal>.+))?)?"
+)
+STATISTICS = {
+    "mean": lambda runs: runs.groupby("normal").value.mean().mean(),
+    "sd": lambda runs: runs.groupby("seed").value.mean().std(),
+    "min": lambda runs: runs.value.min(),
+    "max": lambda runs: runs.value.max(),
+    "sum": lambda runs: runs.value.sum(),
+    "n": len,
+}
+logger = logging.getLogger(__name__)
+
+
+def read(folders) -> pd.DataFrame:
+    """All records below the folders, one row a run; where two have the same id, the first folder's counts."""
+    return pd.concat([records.table(Path(folder)) for folder in folders], ignore_index=True).drop_duplicates("id")
+
+
+def number(text: str, table: pd.DataFrame, this: str = "quick") -> tuple[str, str]:
+    """The formatted number that ``text`` asks for, and where it comes from. Raises ValueError that says what to run."""
+    (value, unit, origin), *minus = [_evaluate(term, table, this) for term in text.split(" - ", 1)]
+    sign = "+" if minus else ""
+    for other, _, other_origin in minus:
+        value, origin = value - other, f"{origin}; minus {other_origin}"
+    digits = {"count": 0, "seconds": 0 if abs(value) >= 10 else 1}.get(unit, 3)
+    return f"{value:{sign},.{digits}f}".replace("-", "\N{MINUS SIGN}"), origin
+
+
+def _evaluate(text, table, this):
+    """Value, unit and origin of one term."""
+    match = QUERY.fullmatch(text.strip())
+    if not match:
+        raise ValueError(f"cannot read {text!r}; expected profile/method, or .../metric, .../metric:statistic, .../metric/class")
+    query = match.groupdict(default="")
+    metric, statistic = query["metric"] or "auroc", query["statistic"] or "mean"
+    runs, profile = _select(query, table, this)
+    if metric not in table or statistic not in STATISTICS:
+        raise ValueError(f"unknown metric or statistic in {text!r}; known: {', '.join(table)}; {', '.join(STATISTICS)}")
+    runs = runs.assign(value=pd.to_numeric(runs[metric], "coerce")).dropna(subset="value")
+    if runs.empty:
+        raise ValueError(f"no record for {text!r}; make them with: make study PROFILE={profile}")
+    if statistic == "sd" and runs.seed.nunique() < 2:
+        raise ValueError(f"{text!r} asks for the spread of a single seed")
+    unit = "count" if statistic == "n" else "seconds" if metric == "seconds" else ""
+    names = ", ".join(f"{runs[column].nunique()} {word}" for column, word in [("normal", "class(es)"), ("seed", "seed(s)")])
+    example = runs.id.iloc[0] + (f" and {len(runs) - 1} more" if len(runs) > 1 else "")
+    return STATISTICS[statistic](runs), unit, f"{statistic} of {metric} over {len(runs)} run(s), {names}: {example}"
+
+
+def _select(query, table, this):
+    """The records a query means, and their profile. Raises ValueError if runs that belong to the profile are missing."""
+    profile = this if query["profile"] == "this" else query["profile"]
+    known = protocol.PROFILES.get(profile, {})
+    wanted = query | {"profile": profile, "dataset": query["dataset"] or known.get("dataset", "")}
+    for column in ("profile", "dataset", "method", "normal"):
+        if wanted[column] not in ("", "*"):
+            table = table[table[column] == wanted[column]]
+    if known and wanted["dataset"] == known["dataset"]:
+        methods = None if query["method"] == "*" else [query["method"]]
+        needed = {run.id for run in protocol.runs(profile, methods, [query["normal"]] if query["normal"] else None)}
+        table = table[table.id.isin(needed)]
+        if len(table) < len(needed):
+            raise ValueError(f"{len(table)} of {len(needed)} records are there; make the rest with: make study PROFILE={profile}")
+    if table.dataset.nunique() > 1:
+        raise ValueError(f"several data sets, {', '.join(table.dataset.unique())}; name one: {profile}@dataset/...")
+    return table, profile
+
+
+class RunNumber(SphinxRole):
+    """{run}`...`: a number from run records, with its origin as the title."""
+
+    def run(self):
+        self.env.note_reread()  # records change, vanish and are joined by others while the page stays the same
+        try:
+            (shown, origin), classes = number(self.text, self.env.app.fcdd_runs, self.config.fcdd_profile), ["run"]
+        except ValueError as error:
+            logger.warning("{run}`%s`: %s", self.text, error, location=self.get_location(), type="fcdd", subtype="run")
+            shown, origin, classes = "??", str(error), ["run", "missing"]
+        return [nodes.abbreviation(self.rawtext, shown, explanation=origin, classes=classes)], []
+
+
+def _load(app, env, docnames):
+    root = Path(os.environ.get("FCDD_ROOT", records.ROOT))
+    folders = [root / folder.relative_to(records.ROOT) for folder in (records.FRESH, records.COMMITTED)]
+    app.fcdd_runs = read(app.config.fcdd_records or folders)
+
+
+def setup(app):
+    app.add_config_value("fcdd_records", [], "env")
+    app.add_config_value("fcdd_profile", os.environ.get("FCDD_PROFILE", "quick"), "env")
+    app.add_role("run", RunNumber())
+    app.connect("env-before-read-docs", _load)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,128 @@
+"""Augmentation against loops over images with the same draws, and normalisation from nominal images only."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fcdd import augment
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def images(n=6, channels=3, size=28, seed=0):
+    return torch.randint(0, 256, (n, channels, size, size), generator=generator(seed), dtype=torch.uint8)
+
+
+def crop_loop(x, padding, draws):
+    top, left = torch.randint(2 * padding + 1, (2, len(x)), generator=draws)
+    out = torch.zeros_like(x)
+    height, width = x.shape[2:]
+    for i in range(len(x)):
+        for row in range(height):
+            for column in range(width):
+                r, c = row + int(top[i]) - padding, column + int(left[i]) - padding
+                if 0 <= r < height and 0 <= c < width:
+                    out[i, :, row, column] = x[i, :, r, c]
+    return out
+
+
+@pytest.mark.parametrize("shape, padding", [((5, 3, 10, 14), 2), ((3, 1, 9, 9), 4), ((2, 1, 5, 5), 0)])
+def test_random_crop_equals_the_loop(shape, padding):
+    x = torch.randint(1, 256, shape, generator=generator(1), dtype=torch.uint8)
+    for seed in range(5):
+        expected = crop_loop(x, padding, generator(seed))
+        assert torch.equal(augment.random_crop(x, padding, generator(seed)), expected)
+
+
+def test_random_flip_equals_the_loop():
+    x = images(40, size=7)
+    draws = torch.rand(40, 1, 1, 1, generator=generator(3)).flatten() < 0.5
+    expected = torch.stack([image.flip(-1) if flip else image for image, flip in zip(x, draws, strict=True)])
+    assert torch.equal(augment.random_flip(x, generator(3)), expected)
+    assert 5 < draws.sum() < 35
+
+
+@pytest.mark.parametrize("size, padding", [(28, 2), (32, 4)])
+def test_crop_and_flip_pads_as_the_papers(size, padding):
+    x = images(8, size=size)
+    draws = generator(5)
+    cropped = crop_loop(x, padding, draws)
+    expected = augment.random_flip(cropped, draws)
+    assert torch.equal(augment.crop_and_flip(x, generator(5)), expected)
+
+
+def test_all_places_are_drawn():
+    x = torch.zeros(4000, 1, 5, 5)
+    x[:, :, 2, 2] = 1
+    places = augment.random_crop(x, 2, generator()).flatten(1).argmax(1)
+    counts = torch.bincount(places, minlength=25)
+    assert (counts > 4000 / 25 / 2).all() and counts.sum() == 4000
+
+
+# ---- local contrast normalisation ----
+
+
+def test_lcn_equals_the_official_code(golden):
+    torch.testing.assert_close(augment.lcn(golden["lcn/in"]), golden["lcn/out"], rtol=0, atol=1e-5)
+
+
+@given(st.floats(-3, 3), st.floats(0.1, 20), st.integers(0, 50))
+def test_lcn_does_not_see_shift_and_scale(shift, scale, seed):
+    x = torch.rand(3, 3, 8, 8, generator=generator(seed))
+    torch.testing.assert_close(augment.lcn(scale * x + shift), augment.lcn(x), rtol=1e-3, atol=1e-3)
+
+
+def test_lcn_centres_and_scales_each_image():
+    x = augment.lcn(torch.rand(5, 3, 8, 8, generator=generator()))
+    torch.testing.assert_close(x.mean((1, 2, 3)), torch.zeros(5), rtol=0, atol=1e-6)
+    torch.testing.assert_close(x.abs().mean((1, 2, 3)), torch.ones(5))
+    assert augment.lcn(torch.full((2, 1, 4, 4), 0.5)).abs().max() == 0  # blank, not NaN
+
+
+# ---- normalisation ----
+
+
+def test_as_float():
+    x = images(2)
+    assert torch.equal(augment.as_float(x), x.float() / 255)
+    assert torch.equal(augment.as_float(x.double() / 255), (x.double() / 255).float())
+
+
+def test_lcn_normalisation_spans_0_to_1_on_the_images_it_was_fitted_on():
+    x = images(20)
+    normalise = augment.fit_normalisation(x, "lcn")
+    out = normalise(x)
+    torch.testing.assert_close(out.amin((0, 2, 3)), torch.zeros(3))
+    torch.testing.assert_close(out.amax((0, 2, 3)), torch.ones(3))
+    strange = normalise(torch.eye(28, dtype=torch.uint8).expand(1, 3, 28, 28) * 255)
+    assert strange.max() > 1  # what was never seen is not clipped
+
+
+def test_standard_normalisation():
+    x = images(50)
+    out = augment.fit_normalisation(x, "standard")(x)
+    torch.testing.assert_close(out.mean((0, 2, 3)), torch.zeros(3), rtol=0, atol=1e-5)
+    torch.testing.assert_close(out.std((0, 2, 3)), torch.ones(3), rtol=1e-4, atol=0)
+
+
+def test_unit_normalisation():
+    x = images(3)
+    assert torch.equal(augment.fit_normalisation(x, "unit")(x), x.float() / 255)
+
+
+@pytest.mark.parametrize("kind", ["lcn", "standard", "unit"])
+def test_a_blank_channel_divides_by_1(kind):
+    x = images(4)
+    x[:, 1] = 0
+    x[:, :, 0, 0] = 0
+    if kind == "lcn":
+        x[:] = 7  # every image blank
+    assert torch.isfinite(augment.fit_normalisation(x, kind)(x)).all()
+
+
+def test_unknown_normalisation():
+    with pytest.raises(ValueError, match="unknown normalisation 'gcn'; known: lcn, standard, unit"):
+        augment.fit_normalisation(images(2), "gcn")

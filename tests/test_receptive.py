@@ -1,0 +1,166 @@
+"""Receptive fields against gradients, upsampling against a dense transposed convolution and the official code."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from fcdd import networks
+from fcdd.receptive import ReceptiveField, default_sigma, gaussian_kernel, receptive_field, upsample
+
+GOLDEN = {"FCDD_CNN28": "fcdd_cnn28", "FCDD_CNN28_W": "fcdd_cnn28_w", "FCDD_CNN32_LW3K": "fcdd_cnn32_lw3k",
+          "FCDD_CNN224": "fcdd_cnn224"}  # fmt: skip
+VGG = ReceptiveField(62, 8, 3.5)
+
+
+# ---- the official code ----
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_field_equals_the_official_code(golden, name):
+    field = receptive_field(networks.build(GOLDEN[name], 3))
+    assert field == (int(golden[f"{name}/extent"]), int(golden[f"{name}/jump"]), float(golden[f"{name}/shift"]))
+
+
+def test_field_of_vgg_in_the_golden_numbers(golden):
+    read = (golden[f"FCDD_CNN224_VGG/{key}"].item() for key in ("extent", "jump", "shift"))
+    assert VGG == tuple(read)
+
+
+@pytest.mark.parametrize("sigma", ["1.2", "12"])
+@pytest.mark.parametrize("name", [*GOLDEN, "FCDD_CNN224_VGG"])
+def test_upsampling_equals_the_official_code(golden, name, sigma):
+    field = VGG if name.endswith("VGG") else receptive_field(networks.build(GOLDEN[name], 3))
+    expected = golden[f"{name}/up_sigma{sigma}"]
+    got = upsample(golden[f"{name}/map"], field, expected.shape[-1], float(sigma))
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
+
+
+# ---- the field, measured ----
+
+
+@st.composite
+def small_networks(draw):
+    layers, channels = [], 1
+    for _ in range(draw(st.integers(1, 3))):
+        kernel, stride = draw(st.integers(1, 5)), draw(st.integers(1, 2))
+        dilation = draw(st.integers(1, 2))
+        layers.append(nn.Conv2d(channels, 2, kernel, stride, draw(st.integers(0, kernel // 2)), dilation))
+        channels = 2
+        if draw(st.booleans()):
+            kernel = draw(st.integers(1, 3))
+            layers.append(nn.AvgPool2d(kernel, draw(st.integers(1, 2)), draw(st.integers(0, kernel // 2))))
+    return nn.Sequential(*layers)
+
+
+@given(small_networks())
+def test_field_is_what_the_gradient_sees(network):
+    """Which input pixels move one output pixel, far from the border: exactly the square that the field names."""
+    for parameter in network.parameters():
+        nn.init.uniform_(parameter, 0.1, 1)  # positive: nothing cancels
+    field = receptive_field(network)
+    side = 4 * (field.extent + field.stride)
+    x = torch.zeros(1, 1, side, side, requires_grad=True)
+    outputs = network(x).sum(1)
+    place = outputs.shape[-1] // 2
+    (gradient,) = torch.autograd.grad(outputs[0, place, place + 1], x)
+    for axis, index in ((1, place), (0, place + 1)):
+        seen = gradient[0, 0].sum(axis).nonzero().flatten()
+        middle = field.offset + index * field.stride
+        assert [seen.min().item(), seen.max().item()] == [middle - (field.extent - 1) / 2, middle + (field.extent - 1) / 2]
+
+
+def test_field_of_max_pooling():
+    assert receptive_field(nn.MaxPool2d(3, 2, 1)) == (3, 2, 0.0)
+    assert receptive_field(nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(1, 1, 3, padding=1))) == (6, 2, 0.5)
+
+
+def test_names_in_the_papers_table():
+    fields = {name: receptive_field(networks.build(f"fcdd_{name}", 1)) for name in networks.TRUNKS}
+    assert {name: field.extent for name, field in fields.items()} == {
+        "cnn28": 16, "cnn28_w": 16, "cnn32": 32, "cnn32_s": 18, "cnn32_lw3k": 22, "cnn224": 59, "cnn224_w": 59,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(3, 1), nn.Flatten(), nn.AdaptiveAvgPool2d(1)])
+def test_layers_that_see_everything_are_refused(layer):
+    with pytest.raises(ValueError, match=f"fully convolutional network, found a {type(layer).__name__}"):
+        receptive_field(nn.Sequential(nn.Conv2d(1, 1, 3), layer))
+
+
+def test_layers_that_are_not_square_are_refused():
+    with pytest.raises(ValueError, match=r"square kernel_size, found \(3, 5\)"):
+        receptive_field(nn.Sequential(nn.Conv2d(1, 1, (3, 5))))
+
+
+# ---- upsampling ----
+
+
+def dense(maps, field, size, sigma):
+    """Algorithm 1 as written: full kernel, strided transposed convolution on a wide canvas, crop."""
+    r, stride, offset = field
+    kernel = gaussian_kernel(r, sigma).float()
+    canvas = nn.functional.conv_transpose2d(maps, torch.outer(kernel, kernel)[None, None], stride=stride)
+    margin = size + r + int(offset)  # room on all sides, then one crop
+    canvas = nn.functional.pad(canvas, (margin,) * 4)
+    start = margin + (r - 1) // 2 - int(offset)
+    return canvas[..., start : start + size, start : start + size]
+
+
+@given(st.integers(1, 25), st.integers(1, 6), st.integers(1, 7), st.integers(1, 40), st.sampled_from([0.4, 1.2, 5, 12.0]),
+       st.integers(0, 5))  # fmt: skip
+def test_separable_upsampling_equals_the_transposed_convolution(extent, stride, n, size, sigma, whole):
+    field = ReceptiveField(extent, stride, whole + (0.0 if extent % 2 else 0.5))
+    maps = torch.randn(2, 1, n, n, generator=torch.Generator().manual_seed(extent * n + size))
+    torch.testing.assert_close(upsample(maps, field, size, sigma), dense(maps, field, size, sigma), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("field", [ReceptiveField(16, 4, 1.5), ReceptiveField(59, 8, 0.0), VGG, ReceptiveField(7, 3, 2.0)])
+def test_a_delta_is_centred_where_the_pixel_looks(field):
+    n = 8
+    size = int(field.offset + field.stride * n) + 1
+    for row, column in ((0, 0), (3, 4), (n - 1, 2)):
+        maps = torch.zeros(1, 1, n, n)
+        maps[0, 0, row, column] = 1
+        heat = upsample(maps, field, size, sigma=2.0)[0, 0]
+        brightest = (heat == heat.max()).nonzero().double().mean(0)  # an even field has a plateau of 2×2
+        assert brightest.tolist() == [field.offset + row * field.stride, field.offset + column * field.stride]
+
+
+@pytest.mark.parametrize("extent", [1, 2, 15, 16, 59, 62])
+@pytest.mark.parametrize("sigma", [0.5, 1.2, 12.0])
+def test_kernel_peak_and_symmetry(extent, sigma):
+    kernel = gaussian_kernel(extent, sigma)
+    assert len(kernel) == extent and torch.equal(kernel, kernel.flip(0))
+    assert kernel.max().item() == (1.0 if extent % 2 else 0.5)
+
+
+def test_gain_of_a_constant_map():
+    """A constant map comes out with the gain of the papers' facts: 0.25 for CNN28 at sigma 1.2, 3.69 for VGG at 12."""
+    for field, n, size, sigma, gain in ((ReceptiveField(16, 4, 1.5), 7, 28, 1.2, 0.25), (VGG, 28, 224, 12.0, 3.69)):
+        inner = upsample(torch.ones(1, 1, n, n), field, size, sigma)[0, 0, size // 3 : -size // 3, size // 3 : -size // 3]
+        assert inner.mean().item() == pytest.approx(gain, rel=0.02)
+
+
+def test_not_square_and_dtype():
+    maps = torch.rand(3, 1, 5, 9)
+    heat = upsample(maps, ReceptiveField(16, 4, 1.5), (20, 36), 1.2)
+    assert heat.shape == (3, 1, 20, 36) and heat.dtype == torch.float32
+    turned = upsample(maps.transpose(2, 3), ReceptiveField(16, 4, 1.5), (36, 20), 1.2)
+    torch.testing.assert_close(heat, turned.transpose(2, 3))
+
+
+def test_default_sigma():
+    assert default_sigma(16) == pytest.approx(math.log10(0.45 * 16 + 1) + 0.25)
+    assert default_sigma(31) < default_sigma(32) == 10
+    maps, field = torch.rand(1, 1, 7, 7), ReceptiveField(16, 4, 1.5)
+    assert torch.equal(upsample(maps, field, 28), upsample(maps, field, 28, default_sigma(16)))
+
+
+@pytest.mark.parametrize("shape", [(7, 7), (1, 7, 7), (2, 3, 7, 7)])
+def test_maps_of_other_shape_are_refused(shape):
+    with pytest.raises(ValueError, match=r"expected maps of shape \(N, 1, u, v\), got"):
+        upsample(torch.rand(shape), ReceptiveField(16, 4, 1.5), 28)
