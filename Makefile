@@ -7,7 +7,9 @@ ARGS    ?=
 
 # Modules are run with `python -m`: the scripts in .venv/bin break in folders whose path holds a space.
 PY := .venv/bin/python
-SNAKEMAKE := $(PY) -m snakemake --cores $(CORES) --resources gpu=1 --scheduler greedy --rerun-incomplete --nolock --quiet host --config profile=$(PROFILE) device=$(DEVICE)
+SNAKEMAKE := $(PY) -m snakemake
+OPTIONS := --cores $(CORES) --scheduler greedy --rerun-incomplete --nolock --quiet host $(ARGS) \
+	--resources gpu=1 --config profile=$(PROFILE) device=$(DEVICE)
 
 .PHONY: help book test why study setup lock clean
 .DEFAULT_GOAL := help
@@ -27,13 +29,13 @@ setup: .venv/.stamp ## make the virtual environment in .venv (the other commands
 	@touch .venv/.stamp
 
 book: .venv/.stamp ## train, execute the chapters, render: _build/html/index.html
-	@$(SNAKEMAKE) book $(ARGS)
+	@$(SNAKEMAKE) book $(OPTIONS)
 
 study: .venv/.stamp ## only the runs of a profile: make study PROFILE=full
-	@$(SNAKEMAKE) study $(ARGS)
+	@$(SNAKEMAKE) study $(OPTIONS)
 
 why: .venv/.stamp ## what `make book` would run now, and why
-	@$(SNAKEMAKE) book --dry-run $(ARGS)
+	@$(SNAKEMAKE) book --dry-run $(OPTIONS)
 
 test: .venv/.stamp ## the test suite
 	@$(PY) -m pytest $(ARGS)

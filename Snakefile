@@ -16,7 +16,7 @@ from fcdd.study import chapters, protocol
 
 PROFILE = config.get("profile", "quick")
 DEVICE = config.get("device", "auto")
-NORMAL = config.get("normal", "T-shirt/top")
+NORMAL = config.get("normal", "Sandal")
 METHODS = list(protocol.profile(PROFILE)["methods"])
 CHAPTERS = sorted(Path(file).stem for file in glob("notebooks/*.ipynb"))
 NEED_RUNS = ["08_study"]
@@ -56,7 +56,7 @@ rule runs:
         images=lambda wildcards: {k: v for k, v in protocol.profile(wildcards.profile).items() if k != "methods"},
     resources: gpu=GPU
     message: "training {wildcards.method}, profile {wildcards.profile}"
-    shell: "OMP_NUM_THREADS={threads} {PYTHON} -m fcdd study run --profile {wildcards.profile} --method {wildcards.method}"
+    shell: "OMP_NUM_THREADS={threads} TQDM_MININTERVAL=5 {PYTHON} -m fcdd study run --profile {wildcards.profile} --method {wildcards.method}"
         " --device {DEVICE} --table {output:q}"
 
 

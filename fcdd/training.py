@@ -126,7 +126,7 @@ def train(network: nn.Module, loss: Callable, batches: Batches, schedule: Schedu
     optimizer, decay = schedule.make(network)
     half = mixed_precision(batches.images.device)
     history = []
-    with tqdm(range(schedule.epochs), desc=title, unit="epoch", leave=False) as bar:
+    with tqdm(range(schedule.epochs), desc=title, unit="epoch", leave=False, delay=3) as bar:
         for epoch in bar:
             network.train()
             losses = []

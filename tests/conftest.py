@@ -1,6 +1,9 @@
 """Shared fixtures: the golden numbers of the official code, and small real splits of the embedded Fashion-MNIST."""
 
 import os
+import shutil
+import subprocess
+import sys
 
 os.environ["TQDM_DISABLE"] = "1"  # before tqdm is imported
 os.environ["MPLBACKEND"] = "agg"
@@ -52,3 +55,25 @@ def boots():
 @pytest.fixture(scope="session")
 def trousers():
     return small("Trouser", train=60, test=6)
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory):
+    """A copy of the project's files, without what was built, in a folder whose name holds a space."""
+    root = tmp_path_factory.mktemp("copy") / "a b"
+    listed = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    for name in subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split("\0"):
+        if name and (ROOT / name).is_file():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, root / name)
+    return root
+
+
+@pytest.fixture(scope="session")
+def book(checkout):
+    """The folder of the rendered book, built by the graph in profile smoke from the copy."""
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--scheduler", "greedy", "--nolock", "book"]
+    environment = os.environ | {"PYTHONPATH": str(checkout)}
+    result = subprocess.run([*command, "--config", "profile=smoke"], cwd=checkout, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return checkout / "_build" / "html"

@@ -16,7 +16,9 @@ numbers = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(numbers)
 
 
-def write(folder, auroc, *, normal="T-shirt/top", method="fcdd", seed=0, profile="trial", dataset="clothes", seconds=2.0):
+def write(
+    folder, auroc, *, normal="T-shirt/top", method="fcdd", seed=0, profile="trial", dataset="clothes", seconds=2.0
+):
     """Writes a record as a run would."""
     run = protocol.Run(dataset, normal, method, seed, profile)
     record = {
@@ -128,7 +130,8 @@ def build(tmp_path, monkeypatch):
 
     def built():
         warnings = io.StringIO()
-        settings = {"extensions": ["myst_nb", "fcdd_numbers"], "fcdd_records": [str(tmp_path / "records")], "nb_execution_mode": "off"}
+        settings = {"extensions": ["myst_nb", "fcdd_numbers"], "nb_execution_mode": "off"}
+        settings["fcdd_records"] = [str(tmp_path / "records")]
         folders = (source, None, tmp_path / "out", tmp_path / "trees")
         Sphinx(*folders, "html", confoverrides=settings, status=None, warning=warnings).build()
         return [(tmp_path / "out" / f"{page}.html").read_text() for page in ("index", "chapter")], warnings.getvalue()

@@ -24,13 +24,14 @@ COMPLAINTS = r"""
   const told = [];
   const shown = (element) => element.outerHTML.slice(0, 120);
   for (const math of document.querySelectorAll('.math'))
-    if (!math.querySelector('mjx-container') && !math.closest('mjx-container')) told.push('formula not rendered: ' + shown(math));
+    if (!math.querySelector('mjx-container')) told.push('formula not rendered: ' + shown(math));
   for (const error of document.querySelectorAll('mjx-merror, [data-mjx-error], [data-mml-node="merror"]'))
     told.push('error in a formula: ' + (error.getAttribute('data-mjx-error') || shown(error)));
+  const raw = /\\\(|\\\[|\$\$|\$[^$\n]+\$|\\begin\{/;
   const walker = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const node = walker.currentNode;
-    if (/\\\(|\\\[|\$\$|\$[^$\n]+\$|\\begin\{/.test(node.data) && !node.parentElement.closest('pre, code, script, style, mjx-container'))
+    if (raw.test(node.data) && !node.parentElement.closest('pre, code, script, style, mjx-container'))
       told.push('raw formula: ' + node.data.trim().slice(0, 120));
   }
   for (const image of document.querySelectorAll('img')) {
@@ -40,7 +41,7 @@ COMPLAINTS = r"""
     if (!alt || alt === image.getAttribute('src') || file.endsWith(alt) || /\.(png|svg|jpe?g)$/.test(alt))
       told.push('picture without a description: ' + shown(image));
   }
-  for (const missing of document.querySelectorAll('.run.missing')) told.push('number without a record: ' + missing.title);
+  for (const number of document.querySelectorAll('.run.missing')) told.push('number without a record: ' + number.title);
   return told;
 }
 """
@@ -48,8 +49,9 @@ LAZY_IMAGES = "() => document.querySelectorAll('img').forEach((image) => { image
 # Rendering is over when MathJax says so; a page without formulas does not load it.
 RENDERED = "async () => { if (window.MathJax && MathJax.startup) await MathJax.startup.promise; }"
 WIDER = """
-() => [...document.querySelectorAll('main *')].filter((e) => e.getBoundingClientRect().right > innerWidth + 1)
-  .slice(0, 5).map((e) => e.tagName.toLowerCase() + '.' + e.className + ' ends at ' + Math.round(e.getBoundingClientRect().right))
+() => [...document.querySelectorAll('main *')].map((e) => [e, Math.round(e.getBoundingClientRect().right)])
+  .filter(([e, right]) => right > innerWidth + 1).slice(0, 5)
+  .map(([e, right]) => e.tagName.toLowerCase() + '.' + e.className + ' ends at ' + right)
 """
 
 
@@ -90,7 +92,8 @@ def browser():
     if program is None:
         pytest.skip(f"none of {', '.join(BROWSERS)} is installed: pages are not looked at")
     with sync_api.sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        yield playwright.chromium.launch(executable_path=program, args=arguments)
 
 
 class Visit:
@@ -101,7 +104,7 @@ class Visit:
         self.page = browser.new_page(viewport={"width": WIDTHS[0], "height": 900})
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self.troubles.append(f"script error: {error}"))
-        self.page.on("requestfailed", lambda request: self.troubles.append(f"failed: {request.url} ({request.failure})"))
+        self.page.on("requestfailed", lambda request: self.troubles.append(f"failed: {request.url}, {request.failure}"))
         self.page.on("response", self._response)
         self.page.route("**/*", self._route)
 

@@ -8,8 +8,8 @@ The text is ``profile[@dataset]/method[/metric[:statistic][/class]]``:
 - statistic: mean (if left out; over seeds, then classes), sd (between seeds), min, max, sum, n (number of runs);
 - class: one nominal class, as in ``quick/fcdd/auroc/T-shirt/top``; all if left out.
 
-``a - b`` is the difference of two of them, with its sign. Hovering shows which records a number comes from. Records that are
-missing are a warning, which stops a build with ``-W``.
+``a - b`` is the difference of two of them, with its sign. Hovering shows which records a number comes from. Missing
+records are a warning, which stops a build with ``-W``.
 """
 
 import os
@@ -24,7 +24,8 @@ from sphinx.util.docutils import SphinxRole
 from fcdd.study import protocol, records
 
 QUERY = re.compile(
-    r"(?P<profile>[\w-]+)(@(?P<dataset>[\w-]+))?/(?P<method>[\w*-]+)(/(?P<metric>\w+)(:(?P<statistic>\w+))?(/(?P<normal>.+))?)?"
+    r"(?P<profile>[\w-]+)(@(?P<dataset>[\w-]+))?/(?P<method>[\w*-]+)"
+    r"(/(?P<metric>\w+)(:(?P<statistic>\w+))?(/(?P<normal>.+))?)?"
 )
 STATISTICS = {
     "mean": lambda runs: runs.groupby("normal").value.mean().mean(),
@@ -56,7 +57,7 @@ def _evaluate(text, table, this):
     """Value, unit and origin of one term."""
     match = QUERY.fullmatch(text.strip())
     if not match:
-        raise ValueError(f"cannot read {text!r}; expected profile/method, or .../metric, .../metric:statistic, .../metric/class")
+        raise ValueError(f"cannot read {text!r}; expected profile/method[/metric[:statistic][/class]]")
     query = match.groupdict(default="")
     metric, statistic = query["metric"] or "auroc", query["statistic"] or "mean"
     runs, profile = _select(query, table, this)
@@ -68,13 +69,13 @@ def _evaluate(text, table, this):
     if statistic == "sd" and runs.seed.nunique() < 2:
         raise ValueError(f"{text!r} asks for the spread of a single seed")
     unit = "count" if statistic == "n" else "seconds" if metric == "seconds" else ""
-    names = ", ".join(f"{runs[column].nunique()} {word}" for column, word in [("normal", "class(es)"), ("seed", "seed(s)")])
+    counts = f"{len(runs)} run(s), {runs.normal.nunique()} class(es), {runs.seed.nunique()} seed(s)"
     example = runs.id.iloc[0] + (f" and {len(runs) - 1} more" if len(runs) > 1 else "")
-    return STATISTICS[statistic](runs), unit, f"{statistic} of {metric} over {len(runs)} run(s), {names}: {example}"
+    return STATISTICS[statistic](runs), unit, f"{statistic} of {metric} over {counts}: {example}"
 
 
 def _select(query, table, this):
-    """The records a query means, and their profile. Raises ValueError if runs that belong to the profile are missing."""
+    """The records a query means, and their profile. Raises ValueError if some of the profile's runs are missing."""
     profile = this if query["profile"] == "this" else query["profile"]
     known = protocol.PROFILES.get(profile, {})
     wanted = query | {"profile": profile, "dataset": query["dataset"] or known.get("dataset", "")}
@@ -86,7 +87,8 @@ def _select(query, table, this):
         needed = {run.id for run in protocol.runs(profile, methods, [query["normal"]] if query["normal"] else None)}
         table = table[table.id.isin(needed)]
         if len(table) < len(needed):
-            raise ValueError(f"{len(table)} of {len(needed)} records are there; make the rest with: make study PROFILE={profile}")
+            have = f"{len(table)} of {len(needed)} records are there"
+            raise ValueError(f"{have}; make the rest with: make study PROFILE={profile}")
     if table.dataset.nunique() > 1:
         raise ValueError(f"several data sets, {', '.join(table.dataset.unique())}; name one: {profile}@dataset/...")
     return table, profile

@@ -20,9 +20,11 @@ def render(profile: str, root: Path = records.ROOT, executed: Path | None = None
     executed = executed or root / "_build" / "chapters" / profile
     check(root / "notebooks", executed)
     source = stage(root, executed, build / "source")
-    command = [sys.executable, "-m", "jupyter_book.cli.main", "build", str(source), "--path-output", str(build.parent)]
     if build.name != "_build":
         raise ValueError(f"expected a build folder called _build, as Jupyter Book names it, got {build}")
+    # Its console script would not start from a folder whose path holds a space, and it cannot be run with -m.
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    command += ["build", str(source), "--path-output", str(build.parent)]
     environment = os.environ | {"FCDD_PROFILE": profile, "FCDD_ROOT": str(root)}
     result = subprocess.run(
         [*command, "-W", "-n", "--keep-going", "--quiet"], cwd=root, env=environment, capture_output=True, text=True, check=False

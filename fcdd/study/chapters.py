@@ -66,11 +66,15 @@ def execute(notebook: Path, output: Path, parameters: dict) -> None:
     began = time.perf_counter()
     try:
         result = papermill.execute_notebook(
-            str(notebook), str(partial), parameters=parameters, cwd=str(notebook.parent), progress_bar=False, log_output=False
+            str(notebook), str(partial), parameters=parameters, cwd=str(notebook.parent), progress_bar=False,
+            extra_arguments=["--IPKernelApp.log_level=40"],  # not a word on unencrypted loopback
         )
     except papermill.PapermillExecutionError as error:
         os.replace(partial, failed)
         raise ChapterError(f"{notebook.name} failed, see {failed}: {error.ename}: {error.evalue}") from error
+    for cell in result.cells:  # the values passed in: there for who wants to see them
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.metadata["tags"].append("hide-input")
     result.metadata["fcdd"] = stamp(notebook, parameters) | {"seconds": round(time.perf_counter() - began, 1)}
     partial.write_text(json.dumps(result, indent=1, ensure_ascii=False), encoding="utf-8")
     os.replace(partial, output)

@@ -13,7 +13,7 @@ def run_all(runs: list[protocol.Run], device: str = "auto", folder=records.FRESH
     """
     waiting = [run for run in runs if not records.is_current(run, folder)]
     failures = {}
-    with tqdm(waiting, desc="runs", unit="run", leave=False) as bar:
+    with tqdm(waiting, desc=f"{runs[0].profile} runs", unit="run", leave=False) as bar:
         for run in bar:
             bar.set_postfix_str(f"{run.method}, {run.normal}, seed {run.seed}")
             try:

@@ -1,0 +1,171 @@
+"""Detectors to files and back: bit-equal scores, damaged and foreign files, ONNX without PyTorch."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+import fcdd
+from fcdd import export
+
+FITS = {
+    "DeepSVDD": {"network": "mnist_lenet", "objective": "soft-boundary", "warmup_epochs": 0, "milestones": (1,)},
+    "DeepSAD": {"network": "mnist_lenet", "pretrain_epochs": 1},
+    "HSC": {"network": "hsc_cnn28", "normalisation": "standard", "exposure": "confetti"},
+    "FCDD": {"network": "fcdd_cnn28", "sigma": None},
+    "Autoencoder": {"network": "mnist_lenet"},
+}
+
+
+@pytest.fixture(scope="module")
+def fitted(trousers):
+    return {name: getattr(fcdd, name)(epochs=2, batch_size=16, device="cpu", **options).fit(trousers.train.images)
+            for name, options in FITS.items()}  # fmt: skip
+
+
+@pytest.fixture(params=list(FITS))
+def detector(fitted, request):
+    return fitted[request.param]
+
+
+# ---- safetensors ----
+
+
+def test_round_trip_is_bit_equal(detector, trousers, tmp_path):
+    path = tmp_path / "model.safetensors"
+    detector.save(path)
+    twin = type(detector).load(path)
+    for method in ("anomaly_score", "decision_function", "predict", "anomaly_map"):
+        np.testing.assert_array_equal(getattr(twin, method)(trousers.test.images), getattr(detector, method)(trousers.test.images))
+    assert twin.get_params() == detector.get_params()
+    for key in ("offset_", "history_", "image_shape_", "radius_", "output_shape_", "field_"):
+        assert getattr(twin, key, None) == getattr(detector, key, None)
+    assert type(export.load(path)) is type(detector)
+
+
+def test_a_loaded_detector_saves_to_the_same_file(detector, tmp_path):
+    first, second = tmp_path / "1.safetensors", tmp_path / "2.safetensors"
+    detector.save(first)
+    export.load(str(first)).save(str(second))
+    with safe_open(first, "pt") as one, safe_open(second, "pt") as two:
+        assert one.metadata() == two.metadata() and set(one.keys()) == set(two.keys())
+        assert all(torch.equal(one.get_tensor(key), two.get_tensor(key)) for key in one.keys())  # noqa: SIM118
+
+
+def test_a_loaded_detector_can_be_fitted_again(detector, trousers, tmp_path):
+    detector.save(tmp_path / "m.safetensors")
+    again = export.load(tmp_path / "m.safetensors").fit(trousers.train.images)
+    np.testing.assert_array_equal(again.anomaly_score(trousers.test.images), detector.anomaly_score(trousers.test.images))
+
+
+def test_exposure_that_is_no_name_is_left_out(trousers, tmp_path):
+    bank = fcdd.exposure.photographs(1, (28, 28), count=20).numpy()
+    detector = fcdd.FCDD(network="fcdd_cnn28", exposure=bank, epochs=1, batch_size=16).fit(trousers.train.images)
+    detector.save(tmp_path / "m.safetensors")
+    twin = fcdd.FCDD.load(tmp_path / "m.safetensors")
+    assert twin.exposure is None
+    np.testing.assert_array_equal(twin.anomaly_score(trousers.test.images), detector.anomaly_score(trousers.test.images))
+
+
+def test_numpy_numbers_as_parameters(trousers, tmp_path):
+    detector = fcdd.FCDD(network="fcdd_cnn28", epochs=np.int64(1), seed=np.int64(3), nu=np.float32(0.5)).fit(trousers.train.images)
+    detector.save(tmp_path / "m.safetensors")
+    assert fcdd.FCDD.load(tmp_path / "m.safetensors").seed == 3
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no model at .*no.safetensors; expected a file written by save"):
+        fcdd.FCDD.load(tmp_path / "no.safetensors")
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, 0.5, 0.999])
+def test_truncated_file(fitted, tmp_path, keep):
+    path = tmp_path / "m.safetensors"
+    fitted["FCDD"].save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(keep * len(whole)) if keep < 1 else keep])
+    with pytest.raises(ValueError, match="m.safetensors is not a safetensors file or is cut short"):
+        fcdd.FCDD.load(path)
+
+
+def test_a_file_that_is_no_safetensors(tmp_path):
+    path = tmp_path / "m.safetensors"
+    torch.save({"a": torch.zeros(2)}, path)
+    with pytest.raises(ValueError, match="is not a safetensors file"):
+        fcdd.FCDD.load(path)
+
+
+@pytest.mark.parametrize("metadata, got", [(None, "None"), ({"format": "pt"}, "pt")])
+def test_a_foreign_safetensors_file(tmp_path, metadata, got):
+    path = tmp_path / "m.safetensors"
+    save_file({"weight": torch.zeros(3)}, path, metadata=metadata)
+    with pytest.raises(ValueError, match=f"was not written by this library .expected format fcdd-1, got {got}"):
+        fcdd.FCDD.load(path)
+
+
+def test_another_class(fitted, tmp_path):
+    fitted["HSC"].save(tmp_path / "m.safetensors")
+    with pytest.raises(ValueError, match="holds a HSC, expected a FCDD; call HSC.load"):
+        fcdd.FCDD.load(tmp_path / "m.safetensors")
+
+
+def test_a_module_cannot_be_saved(trousers, tmp_path):
+    network = nn.Sequential(nn.Conv2d(1, 4, 5, 4), nn.ReLU(), nn.Conv2d(4, 1, 1))
+    detector = fcdd.FCDD(network=network, epochs=1, batch_size=16).fit(trousers.train.images)
+    with pytest.raises(ValueError, match="expected a network by name"):
+        detector.save(tmp_path / "m.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_not_there(fitted, tmp_path):
+    with pytest.raises(OSError, match="no"):  # not safetensors' own error, which the command line does not know
+        fitted["FCDD"].save(tmp_path / "no" / "m.safetensors")
+
+
+def test_metadata_can_be_read_without_this_library(fitted, tmp_path):
+    fitted["FCDD"].save(tmp_path / "m.safetensors")
+    with safe_open(tmp_path / "m.safetensors", "np") as file:
+        metadata = file.metadata()
+    assert metadata["class"] == "FCDD" and json.loads(metadata["parameters"])["network"] == "fcdd_cnn28"
+    assert json.loads(metadata["fitted"])["image_shape"] == [1, 28, 28]
+
+
+# ---- ONNX ----
+
+
+@pytest.fixture(scope="module")
+def runtime():
+    pytest.importorskip("onnxscript", reason="needs the extra onnx")
+    return pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+
+
+def test_onnx_equals_pytorch(detector, trousers, tmp_path, runtime):
+    path = tmp_path / "model.onnx"
+    export.to_onnx(detector, path)
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]  # weights inside
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for count in (1, 2, 7):
+        images = trousers.test.images[:count]
+        outputs = session.run(None, {"images": images.numpy().astype(np.float32) / 255})
+        np.testing.assert_allclose(outputs[0], detector.anomaly_score(images), rtol=1e-4, atol=1e-4)
+        if isinstance(detector, fcdd.FCDD):
+            np.testing.assert_allclose(outputs[1][:, 0], detector.anomaly_map(images), rtol=1e-4, atol=1e-4)
+    names = [output.name for output in session.get_outputs()]
+    assert names == (["score", "map"] if isinstance(detector, fcdd.FCDD) else ["score"])
+
+
+def test_export_leaves_the_detector_as_it_was(fitted, trousers, tmp_path, runtime):
+    detector = fitted["FCDD"]
+    before = detector.anomaly_map(trousers.test.images)
+    export.to_onnx(detector, tmp_path / "model.onnx")
+    np.testing.assert_array_equal(detector.anomaly_map(trousers.test.images), before)
+
+
+def test_without_the_extra(fitted, tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
+    with pytest.raises(ImportError, match=r"pip install 'fcdd-book\[onnx\]'"):
+        export.to_onnx(fitted["FCDD"], tmp_path / "model.onnx")

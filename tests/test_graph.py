@@ -1,0 +1,119 @@
+"""The graph in a copy of the project, in a folder whose name holds a space: built, left alone, changed, killed, continued."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytestmark = pytest.mark.xdist_group("book")
+
+
+def snakemake(root, *arguments, **options):
+    """Runs the graph of the copy in profile smoke, as the Makefile does."""
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--scheduler", "greedy", "--rerun-incomplete", "--nolock"]
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    options = {"capture_output": True, "text": True, "check": False} | options
+    return subprocess.run([*command, *arguments, "--config", "profile=smoke"], cwd=root, env=environment, **options)
+
+
+def planned(root):
+    """What a dry run would do: the output that names rules and reasons."""
+    result = snakemake(root, "book", "--dry-run")
+    assert result.returncode == 0, result.stderr
+    return result.stdout + result.stderr
+
+
+def test_book_has_every_chapter(book, checkout):
+    chapters = sorted(path.stem for path in (checkout / "notebooks").glob("*.ipynb"))
+    assert [(book / "notebooks" / f"{chapter}.html").exists() for chapter in chapters] == [True] * len(chapters)
+    assert (book / "index.html").exists()
+
+
+def test_executed_chapters_carry_their_stamp(book, checkout):
+    for path in (checkout / "_build" / "chapters" / "smoke").glob("*.ipynb"):
+        stamp = json.loads(path.read_text())["metadata"]["fcdd"]
+        assert stamp["parameters"]["profile"] == "smoke"
+        assert re.fullmatch(r"[0-9a-f]{64}", stamp["code"])
+
+
+def test_nothing_to_do_when_nothing_changed(book, checkout):
+    assert "Nothing to be done" in planned(checkout)
+
+
+def test_changed_file_reruns_what_depends_on_it_and_says_why(book, checkout):
+    file = checkout / "fcdd" / "svdd.py"
+    before, times = file.read_bytes(), file.stat()
+    try:
+        file.write_bytes(before + b"# changed\n")
+        plan = planned(checkout)
+        assert "fcdd/svdd.py" in plan and "pdated input files" in plan
+        assert "_build/runs/smoke/svdd.csv" in plan
+        assert "_build/chapters/smoke/01_svdd.ipynb" in plan
+        assert "_build/html/index.html" in plan
+        assert not re.search(r"output: _build/runs/smoke/(fcdd|hsc|deep-svdd)\.csv", plan)
+        assert not re.search(r"output: _build/chapters/smoke/0[0245]_", plan)
+    finally:
+        file.write_bytes(before)
+        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_gate_refuses_a_stale_chapter(book, checkout):
+    file = checkout / "notebooks" / "00_anomalies.ipynb"
+    before, times = file.read_bytes(), file.stat()
+    try:
+        file.write_bytes(before.replace(b"What is an anomaly?", b"What is it?"))
+        environment = os.environ | {"PYTHONPATH": str(checkout)}
+        command = [sys.executable, "-m", "fcdd", "study", "render", "--profile", "smoke"]
+        result = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
+        assert result.returncode == 1
+        assert "00_anomalies: stale: its source changed since it ran" in result.stderr
+    finally:
+        file.write_bytes(before)
+        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_killed_build_continues_where_it_was(book, checkout):
+    """All records are removed, the build is killed once a few are back, and the next one makes only the others."""
+    records = checkout / "_build" / "records" / "smoke"
+    for path in [*records.rglob("*.json"), *(checkout / "_build" / "runs" / "smoke").glob("*.csv")]:
+        path.unlink()
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--scheduler", "greedy", "--rerun-incomplete", "--nolock"]
+    process = subprocess.Popen(
+        [*command, "study", "--config", "profile=smoke"], cwd=checkout, env=os.environ | {"PYTHONPATH": str(checkout)},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while len(list(records.rglob("*.json"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    finished = {path: path.stat().st_mtime_ns for path in records.rglob("*.json")}
+    assert 3 <= len(finished) < 10
+    assert all(json.loads(path.read_text())["metrics"]["auroc"] >= 0 for path in finished)
+
+    result = snakemake(checkout, "study")
+    assert result.returncode == 0, result.stderr
+    assert len(list(records.rglob("*.json"))) == 10
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+
+
+def test_second_build_at_once_is_refused(book, checkout):
+    from filelock import FileLock
+
+    with FileLock(checkout / "_build" / "graph.lock"):
+        result = snakemake(checkout, "study")
+    assert result.returncode != 0
+    assert "another build is running" in result.stdout + result.stderr
+
+
+def test_papermill_by_hand_refuses_unknown_parameters(checkout, tmp_path):
+    command = [sys.executable, "-m", "papermill", "notebooks/00_anomalies.ipynb", str(tmp_path / "out.ipynb"), "-p", "profil", "smoke"]
+    environment = os.environ | {"PYTHONPATH": str(checkout)}
+    result = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode != 0
+    assert "unknown parameters profil; this chapter knows device, normal, profile, seed" in result.stderr

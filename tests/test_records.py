@@ -1,0 +1,302 @@
+"""Runs, their records and the engine: whole or not at all, current or run again, one failure does not stop the rest."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+import fcdd
+from fcdd import datasets, study
+from fcdd.study import engine, protocol, records, verdicts
+
+RUN = protocol.Run("fashion-mnist-small", "Ankle boot", "fcdd", 0, "smoke")
+
+
+@pytest.fixture(scope="module")
+def record():
+    return protocol.execute(RUN, "cpu")
+
+
+def changed(record, path, value):
+    copy = json.loads(json.dumps(record))
+    *parents, last = path.split(".")
+    inner = copy
+    for key in parents:
+        inner = inner[key]
+    if value is None:
+        del inner[last]
+    else:
+        inner[last] = value
+    return copy
+
+
+# ---- the protocol ----
+
+
+def test_runs_of_a_profile():
+    for profile in protocol.PROFILES:
+        runs, seeds = protocol.runs(profile), len(protocol.profile(profile)["seeds"])
+        methods = len(protocol.profile(profile)["methods"])
+        assert len(runs) == len(protocol.classes(profile)) * ((methods - 1) * seeds + 1)  # SVDD has one optimum
+        assert len({run.id for run in runs}) == len(runs) and {run.profile for run in runs} == {profile}
+    assert RUN.id == "smoke/fashion-mnist-small/fcdd/ankle-boot-seed0"
+    some = protocol.runs("quick", ["hsc"], ["Bag", "Shirt"])
+    assert {(run.method, run.normal) for run in some} == {("hsc", "Bag"), ("hsc", "Shirt")}
+
+
+@pytest.mark.parametrize("call, text", [
+    (lambda: protocol.profile("huge"), "unknown profile 'huge'; known: smoke, quick, full, paper"),
+    (lambda: protocol.runs("huge"), "unknown profile 'huge'"),
+    (lambda: protocol.runs("smoke", ["fcd"]), "unknown method 'fcd' in profile smoke; known: svdd, deep-svdd"),
+    (lambda: protocol.runs("smoke", None, ["Hat"]), r"unknown classes \['Hat'\] in profile smoke; known: T-shirt/top"),
+    (lambda: protocol.settings("smoke", "pca"), "unknown method 'pca' in profile smoke"),
+])  # fmt: skip
+def test_unknown_names(call, text):
+    with pytest.raises(ValueError, match=text):
+        call()
+
+
+@pytest.mark.parametrize("profile", protocol.PROFILES)
+@pytest.mark.parametrize("method", protocol.METHODS)
+def test_every_profile_can_be_built(profile, method):
+    """Settings name parameters that exist, networks and outliers that are known, classes of the data set."""
+    detector = protocol.detector(protocol.runs(profile, [method])[-1], "cpu")
+    assert set(protocol.settings(profile, method)) <= set(detector.get_params())
+    if hasattr(detector, "network"):
+        assert detector.network in fcdd.networks.NETWORKS
+        known = {"photographs", "confetti", None, *datasets.names()}
+        assert detector.get_params().get("exposure") in known
+    known = datasets.classes(protocol.profile(profile)["dataset"])
+    assert set(protocol.classes(profile)) <= set(known)
+
+
+def test_split_is_cut_to_the_profile():
+    data = protocol.split("smoke", "Ankle boot", labelled=0.05)
+    nominal = ~data.train.anomalous
+    assert nominal.sum() == 128 and (data.train.y[nominal] == 0).all()
+    assert len(data.train) - 128 == 7 and (data.train.y[~nominal] == -1).all()  # 5 %
+    assert {name: (data.test.names == name).sum() for name in set(data.test.names)} == dict.fromkeys(set(data.test.names), 20)
+    assert len(data.test) == 200
+    whole = protocol.split("quick", "Bag")
+    assert len(whole.train) == 1000 and len(whole.test) == 2000
+
+
+def test_data_hash_follows_images_and_labels():
+    first, second, labelled = (protocol.split("smoke", normal, labelled=share)
+                               for normal, share in (("Ankle boot", 0), ("T-shirt/top", 0), ("Ankle boot", 0.05)))  # fmt: skip
+    hashes = [protocol.data_hash(data) for data in (first, first, second, labelled)]
+    assert hashes[0] == hashes[1] and len(set(hashes)) == 3
+
+
+def test_code_behind_a_method():
+    names = {method: {file.name for file in protocol.code_files(method)} for method in protocol.METHODS}
+    assert {"detectors.py", "objectives.py", "networks.py", "training.py", "augment.py", "metrics.py", "protocol.py",
+            "idx.py", "exposure.py"} <= names["fcdd"]  # fmt: skip
+    assert {"svdd.py", "metrics.py", "protocol.py"} <= names["svdd"] and "training.py" not in names["svdd"]
+    for files in names.values():
+        assert not {"cli.py", "plots.py", "book.py", "export.py"} & files
+    assert protocol.code_hash("fcdd") == protocol.code_hash("hsc") != protocol.code_hash("svdd")
+
+
+# ---- records ----
+
+
+def test_a_record_tells_everything(record):
+    records.VALIDATOR.validate(record)
+    assert record["run"]["id"] == RUN.id and record["settings"] == {"network": "fcdd_cnn28", "epochs": 2}
+    assert 0 <= record["metrics"]["auroc"] <= 1 and len(record["history"]) == 2
+    assert record["images"] == {"train": 128, "test": 200} and record["device"] == "cpu"
+    assert record["data"]["sha256"] == protocol.data_hash(protocol.split("smoke", "Ankle boot"))
+    assert record["versions"].keys() == {"python", "torch", "numpy", "scipy", "scikit-learn"}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", record["date"])
+
+
+def test_the_same_run_gives_the_same_numbers(record):
+    again = protocol.execute(RUN, "cpu")
+    for key in ("run", "settings", "metrics", "history", "images", "data", "code"):
+        assert again[key] == record[key]
+
+
+def test_write_and_read(record, tmp_path):
+    path = records.write(record, tmp_path)
+    assert path == records.path_of(RUN, tmp_path) == tmp_path / f"{RUN.id}.json"
+    assert records.read(path) == record
+    records.write(changed(record, "metrics.auroc", 0.25), tmp_path)
+    assert records.read(path)["metrics"]["auroc"] == 0.25
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [path]
+
+
+def test_records_can_be_read_by_others(record, tmp_path):
+    assert records.write(record, tmp_path).stat().st_mode & 0o044 == 0o044 & ~current_umask()
+
+
+def current_umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@pytest.mark.parametrize("path, value", [
+    ("metrics.auroc", 1.2), ("metrics.auroc", "0.9"), ("metrics.auroc", None), ("metrics.auroc", float("nan")),
+    ("run.seed", 0.5), ("run.id", None), ("schema", 2), ("data.sha256", "abc"), ("history", None), ("history", ["0.1"]),
+    ("extra", 1), ("images.train", 0), ("seconds.fit", -1.0), ("history", [float("nan")]),
+])  # fmt: skip
+def test_a_wrong_record_is_refused_and_nothing_written(record, tmp_path, path, value):
+    with pytest.raises(jsonschema.ValidationError):
+        records.write(changed(record, path, value), tmp_path / "records")
+    assert not list(tmp_path.rglob("*.*"))
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"schema": 1}', "[]"])
+def test_a_damaged_record_is_named(tmp_path, text):
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="x.json is not a run record: .*; remove it and run again"):
+        records.read(path)
+    assert not records.is_current(RUN, tmp_path)
+
+
+WRITER = """
+import json, os, signal, sys, time
+from pathlib import Path
+from fcdd.study import records
+record, folder = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
+for kill in range(8):
+    child = os.fork()
+    if child == 0:
+        for count in range(10**9):
+            record["history"] = [float(count)] * 5000
+            record["run"]["id"] = f"smoke/x/{count % 3}"
+            records.write(record, folder)
+    while len(list(folder.rglob("*.json"))) < 3:
+        time.sleep(0.01)
+    time.sleep(0.1 + 0.07 * kill)
+    os.kill(child, signal.SIGKILL)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+"""
+
+
+def test_a_kill_leaves_whole_records_only(record, tmp_path):
+    """A process that writes records without end is killed, eight times at different moments."""
+    (tmp_path / "record.json").write_text(json.dumps(record))
+    folder = tmp_path / "records"
+    subprocess.run([sys.executable, "-c", WRITER, tmp_path / "record.json", folder], check=True)
+    found = [records.read(path) for path in folder.rglob("*.json")]
+    assert len(found) == 3
+    for each in found:
+        assert len(each["history"]) == 5000 and len(set(each["history"])) == 1
+    assert len(records.table(folder)) == 3  # what a kill leaves half-written is not taken for a record
+
+
+def test_current_records(record, tmp_path, monkeypatch):
+    assert not records.is_current(RUN, tmp_path)
+    records.write(record, tmp_path)
+    assert records.is_current(RUN, tmp_path)
+    assert not records.is_current(protocol.Run(RUN.dataset, RUN.normal, RUN.method, 1, RUN.profile), tmp_path)
+    for path, value in (("code.sha256", "0" * 64), ("settings.epochs", 3), ("settings", {})):
+        records.write(changed(record, path, value), tmp_path)
+        assert not records.is_current(RUN, tmp_path)
+    records.write(record, tmp_path)
+    monkeypatch.setattr(protocol, "code_hash", lambda method: "1" * 64)
+    assert not records.is_current(RUN, tmp_path)
+
+
+@pytest.mark.parametrize("key, value", [("train", 64), ("test", 10)])
+def test_a_record_of_other_images_is_not_current(record, tmp_path, monkeypatch, key, value):
+    records.write(record, tmp_path)
+    monkeypatch.setitem(protocol.PROFILES["smoke"], key, value)
+    assert not records.is_current(RUN, tmp_path)
+
+
+def test_settings_with_lists_stay_current(record, tmp_path, monkeypatch):
+    settings = {"epochs": 2, "milestones": [1, 2]}
+    monkeypatch.setitem(protocol.PROFILES["smoke"]["methods"], "fcdd", settings)
+    assert protocol.settings("smoke", "fcdd")["milestones"] == (1, 2)
+    records.write(changed(record, "settings", settings), tmp_path)
+    assert records.is_current(RUN, tmp_path)
+
+
+def test_table(record, tmp_path):
+    assert records.table(tmp_path).empty and "auroc" in records.table(tmp_path / "nowhere")
+    for k, profile in enumerate(("smoke", "quick", "quick")):
+        copy = changed(record, "run.id", f"{profile}/a/b/{k}")
+        records.write(changed(changed(copy, "metrics.auroc", k / 4), "run.profile", profile), tmp_path)
+    assert records.table(tmp_path).set_index("id")["auroc"].to_dict() == {"smoke/a/b/0": 0, "quick/a/b/1": 0.25, "quick/a/b/2": 0.5}
+    assert len(records.table(tmp_path, "quick")) == 2
+    row = records.table(tmp_path, "smoke").iloc[0]
+    assert row["method"] == "fcdd" and row["normal"] == "Ankle boot" and row["code"] == record["code"]["sha256"][:12]
+
+
+def test_half_written_files_are_not_in_the_table(record, tmp_path):
+    path = records.write(record, tmp_path)
+    (path.parent / ".abc.part").write_text('{"schema":')
+    assert len(records.table(tmp_path)) == 1
+
+
+def test_committed_records_are_whole():
+    for path in records.COMMITTED.rglob("*.json"):
+        found = records.read(path)
+        assert found["run"]["id"] == str(path.relative_to(records.COMMITTED).with_suffix(""))
+        assert not found["data"]["source"].startswith("/")
+
+
+# ---- the engine ----
+
+
+def test_engine_runs_what_is_missing_and_keeps_the_rest(record, tmp_path, monkeypatch):
+    runs = protocol.runs("smoke", ["svdd", "fcdd"])
+    records.write(record, tmp_path)
+    executed = []
+    monkeypatch.setattr(protocol, "execute", lambda run, device, plain=protocol.execute: (
+        executed.append(run), plain(run, device))[1])  # fmt: skip
+    table = engine.run_all(runs, "cpu", tmp_path)
+    assert sorted(table["id"]) == sorted(run.id for run in runs)
+    assert len(executed) == len(runs) - 1 and RUN not in executed
+    engine.run_all(runs, "cpu", tmp_path)
+    assert len(executed) == len(runs) - 1
+
+
+def test_engine_goes_on_after_a_failure_and_reports_it(record, tmp_path, monkeypatch):
+    runs = [protocol.Run(RUN.dataset, RUN.normal, RUN.method, seed, RUN.profile) for seed in range(4)]
+
+    def execute(run, device):
+        if run.seed in (0, 2):
+            raise ValueError(f"no luck with {run.seed}")
+        return changed(changed(record, "run.id", run.id), "run.seed", run.seed)
+
+    monkeypatch.setattr(protocol, "execute", execute)
+    with pytest.raises(RuntimeError) as error:
+        engine.run_all(runs, "cpu", tmp_path)
+    assert str(error.value).splitlines() == [
+        "2 of 4 runs failed:", f"- {runs[0].id}: ValueError('no luck with 0')", f"- {runs[2].id}: ValueError('no luck with 2')"
+    ]  # fmt: skip
+    assert [records.is_current(run, tmp_path) for run in runs] == [False, True, False, True]
+    monkeypatch.setattr(protocol, "execute", lambda run, device: changed(record, "run.id", run.id))
+    assert len(engine.run_all(runs, "cpu", tmp_path)) == 4
+
+
+def test_engine_returns_only_what_was_asked_for(record, tmp_path):
+    records.write(record, tmp_path)
+    records.write(changed(record, "run.id", "smoke/other/fcdd/x-seed0"), tmp_path)
+    assert engine.run_all([RUN], "cpu", tmp_path)["id"].tolist() == [RUN.id]
+
+
+def test_every_method_runs_in_smoke(tmp_path):
+    table = engine.run_all(protocol.runs("smoke", nominal=["Ankle boot"]), "cpu", tmp_path)
+    assert set(table["method"]) == set(protocol.METHODS) and table["auroc"].between(0, 1).all()
+
+
+# ---- published values ----
+
+
+def test_published_values():
+    table = study.published()
+    assert {"dataset", "method", "normal", "auroc", "source", "citation", "confidence"} == set(table.columns)
+    assert len(table) > 20 and table["auroc"].between(0, 1).all()
+    assert not table.duplicated(["dataset", "method", "normal", "source"]).any()
+    assert verdicts.PUBLISHED == Path(__file__).parents[1] / "data" / "published.yml"
