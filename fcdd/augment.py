@@ -26,6 +26,11 @@ def as_float(images: Tensor) -> Tensor:
     return images.float() / 255 if images.dtype == torch.uint8 else images.float()
 
 
+def as_uint8(images: Tensor) -> Tensor:
+    """float 0…1 to uint8 0…255, rounded; uint8 passes through."""
+    return images if images.dtype == torch.uint8 else (images * 255).round().to(torch.uint8)
+
+
 class Normalisation(NamedTuple):
     """``(x - shift) / scale`` per channel, after LCN if ``contrast``; made by :func:`fit_normalisation`."""
 
@@ -78,5 +83,5 @@ def random_flip(images: Tensor, generator: Generator) -> Tensor:
 
 
 def crop_and_flip(images: Tensor, generator: Generator) -> Tensor:
-    """The papers' augmentation of small images: random crop with 2 px (28 px images) or 4 px (32 px) of padding, flip."""
+    """The papers' augmentation of small images: random crop, padded by 2 px (28 px images) or 4 px, and flip."""
     return random_flip(random_crop(images, padding=2 if images.shape[2] <= 28 else 4, generator=generator), generator)

@@ -10,28 +10,37 @@ def as_images(X, name: str = "X", channels: int | None = None, size: tuple[int, 
 
     Raises ValueError for another shape, dtype or range, for NaN, and for channels or a size other than those given.
     """
-    tensor = X if isinstance(X, Tensor) else torch.from_numpy(np.ascontiguousarray(X)) if _numeric(X) else None
+    tensor = X if isinstance(X, Tensor) else torch.from_numpy(np.require(X, requirements="CW")) if _numeric(X) else None
     if tensor is None:
         raise ValueError(f"expected {name} to be an array or tensor of numbers, got {type(X).__name__}")
     if tensor.ndim != 4 or tensor.shape[1] not in (1, 3) or len(tensor) == 0:
         hint = "; add the channel axis, X[:, None]" if tensor.ndim == 3 else ""
         raise ValueError(
-            f"expected {name} of shape (N, C, H, W) with N ≥ 1 and C = 1 (grey) or 3 (RGB), got {tuple(tensor.shape)}{hint}"
+            f"expected {name} of shape (N, C, H, W) with N ≥ 1 and C = 1 (grey) or 3 (RGB), "
+            f"got {tuple(tensor.shape)}{hint}"
         )
     if tensor.dtype != torch.uint8:
         if not tensor.is_floating_point():
-            raise ValueError(f"expected {name} as uint8 or float in [0, 1], got {tensor.dtype}; convert with .astype('uint8')")
+            raise ValueError(
+                f"expected {name} as uint8 or float in [0, 1], got {tensor.dtype}; convert with .astype('uint8')"
+            )
         tensor = tensor.float()
         bad = (~torch.isfinite(tensor)).flatten(1).any(1)
         if bad.any():
-            raise ValueError(f"expected finite {name}, found NaN or infinity in {int(bad.sum())} images, first at index {int(bad.nonzero()[0])}")
+            raise ValueError(
+                f"expected finite {name}, found NaN or infinity in {int(bad.sum())} images, "
+                f"first at index {int(bad.nonzero()[0])}"
+            )
         low, high = tensor.aminmax()
         if low < 0 or high > 1:
-            raise ValueError(f"expected float {name} in [0, 1], got values from {low:.3g} to {high:.3g}; divide by 255 or pass uint8")
+            raise ValueError(
+                f"expected float {name} in [0, 1], got values from {low:.3g} to {high:.3g}; divide by 255 or pass uint8"
+            )
     got = (tensor.shape[1], tuple(tensor.shape[2:]))
     if (channels or got[0], size or got[1]) != got:
         raise ValueError(
-            f"expected {name} like the images of fit, {channels or got[0]} channels of {size or got[1]} px, got {got[0]} of {got[1]}"
+            f"expected {name} like the images of fit, {channels or got[0]} channels of {size or got[1]} px, "
+            f"got {got[0]} of {got[1]}"
         )
     return tensor
 
@@ -47,7 +56,12 @@ def as_labels(y, n: int) -> Tensor:
     """
     if y is None:
         return torch.zeros(n, dtype=torch.int64)
-    y = torch.as_tensor(np.asarray(y))
+    y = np.asarray(y)
+    if y.dtype.kind not in "biuf":
+        raise ValueError(
+            f"expected labels +1 (nominal), 0 (unlabelled) or -1 (anomalous), got {y.ravel()[:5].tolist()}"
+        )
+    y = torch.as_tensor(y)
     if y.shape != (n,):
         raise ValueError(f"expected one label for each of the {n} images, got y of shape {tuple(y.shape)}")
     strange = sorted(set(y.unique().tolist()) - {1, 0, -1})
@@ -59,10 +73,10 @@ def as_labels(y, n: int) -> Tensor:
     return y.long()
 
 
-def as_masks(masks, images: Tensor) -> Tensor | None:
+def as_masks(masks, images: Tensor, labels: Tensor | None = None) -> Tensor | None:
     """``masks`` as a boolean (N, 1, H, W) tensor of the images' size, True on anomalous pixels; None stays None.
 
-    Raises ValueError for another number or size.
+    Raises ValueError for another number or size, and for images with the label -1 whose mask is empty.
     """
     if masks is None:
         return None
@@ -70,5 +84,15 @@ def as_masks(masks, images: Tensor) -> Tensor | None:
     masks = masks[:, None] if masks.ndim == 3 else masks
     expected = (len(images), 1, *images.shape[2:])
     if tuple(masks.shape) != expected:
-        raise ValueError(f"expected masks of shape {expected}, one for each image and of its size, got {tuple(masks.shape)}")
-    return masks > 0
+        raise ValueError(
+            f"expected masks of shape {expected}, one for each image and of its size, got {tuple(masks.shape)}"
+        )
+    masks = masks > 0
+    empty = [] if labels is None else ((labels < 0) & ~masks.flatten(1).any(1)).nonzero()[:, 0].tolist()
+    if empty:
+        raise ValueError(
+            f"expected a mask for every anomalous image (-1), found {len(empty)} empty ones, "
+            f"first at index {empty[0]}; "
+            "mark the anomalous pixels, all of them where the whole image is anomalous"
+        )
+    return masks

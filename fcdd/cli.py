@@ -5,9 +5,15 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Deep one-class classification, from SVDD to FCDD.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Deep one-class classification, from SVDD to FCDD.",
+)
 study_app = typer.Typer(no_args_is_help=True, help="Runs, records and chapters of the study.")
 app.add_typer(study_app, name="study")
 console, complaints = Console(), Console(stderr=True)
@@ -31,7 +37,9 @@ def fit(
     model: Annotated[Path, typer.Option(help="where the model goes")] = Path("model.safetensors"),
     size: Annotated[int, typer.Option(help="side in pixels that images are resized to")] = 224,
     epochs: int = 30,
-    exposure: Annotated[str, typer.Option(help="confetti, photographs, a data set or a folder of other images")] = "confetti",
+    exposure: Annotated[
+        str, typer.Option(help="confetti, photographs, a data set or a folder of other images")
+    ] = "confetti",
     network: Annotated[str, typer.Option(help="an fcdd_* network that fits the size")] = "fcdd_cnn224",
     device: Device = "auto",
     seed: int = 0,
@@ -42,9 +50,19 @@ def fit(
     good = images / "train" / "good" if (images / "train" / "good").is_dir() else images
     X = datasets.image_folder(good, (size, size))
     sigma = 1.2 if size <= 32 else 8.0  # the paper's, for small and large images
-    detector = FCDD(network=network, exposure=exposure, epochs=epochs, sigma=sigma, device=device, seed=seed, batch_size=min(16, len(X)))
+    detector = FCDD(
+        network=network,
+        exposure=exposure,
+        epochs=epochs,
+        sigma=sigma,
+        device=device,
+        seed=seed,
+        batch_size=min(16, len(X)),
+    )
     detector.fit(X).save(model)
-    console.print(f"{model}: learnt from {len(X)} images; threshold: anomaly score {-detector.offset_:.4g}")
+    console.print(
+        f"{model}: learnt from {len(X)} images; threshold: anomaly score {-detector.offset_:.4g}", markup=False
+    )
 
 
 @app.command()
@@ -54,7 +72,7 @@ def score(
     heatmaps: Annotated[Path | None, typer.Option(help="folder for heatmaps, one PNG an image")] = None,
 ) -> None:
     """Scores images with a model: anomaly score, verdict and, if asked for, heatmaps."""
-    from . import datasets, export, explain
+    from . import datasets, explain, export
 
     detector = export.load(model)
     channels, *size = detector.image_shape_
@@ -63,11 +81,14 @@ def score(
     table = Table("image", "anomaly score", "verdict")
     files = datasets.pictures(images)
     for file, value, verdict in zip(files, scores, verdicts, strict=True):
-        table.add_row(str(file.relative_to(images)), f"{value:.4g}", "nominal" if verdict > 0 else "[bold]anomalous[/]")
+        table.add_row(
+            escape(str(file.relative_to(images))), f"{value:.4g}", "nominal" if verdict > 0 else "[bold]anomalous[/]"
+        )
     console.print(table)
     if heatmaps is not None:
-        explain.write_overlays(heatmaps, [file.stem for file in files], X, detector.anomaly_map(X))
-        console.print(f"{len(files)} heatmaps in {heatmaps}")
+        names = [file.relative_to(images).with_suffix("") for file in files]
+        explain.write_overlays(heatmaps, names, X, detector.anomaly_map(X))
+        console.print(f"{len(files)} heatmaps in {heatmaps}", markup=False)
 
 
 @app.command()
@@ -78,6 +99,7 @@ def data(
     """Lists the data sets and where each was found, or fetches one."""
     from . import datasets
 
+    datasets.places()  # a folder named wrongly in $FCDD_DATA is told before anything is listed as missing
     table = Table("data set", "classes", "found in")
     for each in [name] if name else datasets.names():
         try:
@@ -111,7 +133,9 @@ def study_run(
 
 
 @study_app.command("list")
-def study_list(profile: Annotated[str | None, typer.Option(help="only this profile")] = None, committed: bool = False) -> None:
+def study_list(
+    profile: Annotated[str | None, typer.Option(help="only this profile")] = None, committed: bool = False
+) -> None:
     """Lists the records: fresh ones, or with --committed those of the repository."""
     from . import study
 
@@ -120,7 +144,11 @@ def study_list(profile: Annotated[str | None, typer.Option(help="only this profi
         console.print("no records yet; make some with: fcdd study run --profile smoke")
         return
     for row in found.itertuples():
-        console.print(f"{row.id}  AUROC {row.auroc:.3f}  {row.seconds:.1f} s on {row.device}  {row.date}", soft_wrap=True, highlight=False)
+        console.print(
+            f"{row.id}  AUROC {row.auroc:.3f}  {row.seconds:.1f} s on {row.device}  {row.date}",
+            soft_wrap=True,
+            highlight=False,
+        )
 
 
 @study_app.command("show")
@@ -137,11 +165,16 @@ def study_show(run: Annotated[str, typer.Argument(help="a run's id, as fcdd stud
 
 @study_app.command("chapter", hidden=True)
 def study_chapter(
-    notebook: Path, output: Path, parameter: Annotated[list[str] | None, typer.Option("-p", help="as in -p profile=smoke")] = None
+    notebook: Path,
+    output: Path,
+    parameter: Annotated[list[str] | None, typer.Option("-p", help="as in -p profile=smoke")] = None,
 ) -> None:
     """Executes a chapter, for the graph."""
     from .study import chapters
 
+    wrong = [p for p in parameter or [] if "=" not in p]
+    if wrong:
+        raise ValueError(f"expected parameters as name=value, got {', '.join(wrong)}")
     chapters.execute(notebook, output, dict(p.split("=", 1) for p in parameter or []))
 
 

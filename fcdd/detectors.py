@@ -4,6 +4,7 @@ All follow scikit-learn: constructors only store, ``score_samples`` is higher fo
 ``decision_function`` is ≥ 0 for inliers, ``predict`` gives +1 or -1, fitted attributes end in ``_``.
 """
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,6 @@ from torch import nn
 
 from . import augment, explain, exposure, networks, objectives, receptive, training
 from .checks import as_images, as_labels, as_masks
-
 
 # A keyword-only constructor that only stores, as scikit-learn asks for; its parameters are the annotated fields.
 parameters = dataclass(kw_only=True, eq=False, repr=False)
@@ -30,6 +30,7 @@ class _DeepDetector(OutlierMixin, BaseEstimator):
     learning_rate: float = 1e-3
     decay: float = 1.0
     milestones: tuple = ()
+    weight_decay: float = 1e-6
     optimizer: str = "adam"
     normalisation: str = "lcn"
     augmentation: bool = False
@@ -48,14 +49,14 @@ class _DeepDetector(OutlierMixin, BaseEstimator):
         images, labels = as_images(X), as_labels(y, len(X))
         if masks is not None and not isinstance(self, FCDD):
             raise ValueError(f"expected no masks: only FCDD learns from masks, {type(self).__name__} does not")
-        masks = as_masks(masks, images)
+        masks = as_masks(masks, images, labels)
         self._check()
         self.device_ = training.pick_device(self.device)
         self.image_shape_ = tuple(images.shape[1:])
         nominal = images[labels >= 0]
         self.normalisation_ = augment.fit_normalisation(nominal, self.normalisation)
         self.network_ = self._build()
-        generator = torch.Generator(self.device_).manual_seed(self.seed)
+        generator = torch.Generator(self.device_).manual_seed(int(self.seed))
         batches = training.Batches(
             images.to(self.device_),
             labels.to(self.device_),
@@ -65,9 +66,15 @@ class _DeepDetector(OutlierMixin, BaseEstimator):
             augment=augment.crop_and_flip if self.augmentation else None,
         )
         if self.exposure is not None:
+            batches.images = augment.as_uint8(batches.images)  # as all sources of outliers are
             channels, *size = self.image_shape_
             batches.exposure = exposure.source(
-                self.exposure, channels, size, seed=self.seed, limit=self.exposure_limit, device=self.device_
+                self.exposure,
+                channels,
+                tuple(size),
+                seed=int(self.seed),
+                limit=self.exposure_limit,
+                device=self.device_,
             )
         self._before(batches)
         title, schedule = f"{type(self).__name__}, {self.epochs} epochs", self._schedule()
@@ -85,7 +92,7 @@ class _DeepDetector(OutlierMixin, BaseEstimator):
         return -self.anomaly_score(X)
 
     def decision_function(self, X) -> np.ndarray:
-        """(N,) ``score_samples`` minus ``offset_``: ≥ 0 for inliers. A share ``nu`` of the training images lies below 0."""
+        """(N,) ``score_samples`` minus ``offset_``: ≥ 0 for inliers; a share ``nu`` of the training images is below."""
         return self.score_samples(X) - self.offset_
 
     def predict(self, X) -> np.ndarray:
@@ -127,15 +134,24 @@ class _DeepDetector(OutlierMixin, BaseEstimator):
         """The network, initialised by ``seed`` without touching the global random state, on the device."""
         channels, *size = self.image_shape_
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            network = self.network if isinstance(self.network, nn.Module) else networks.build(self.network, channels)
+            torch.manual_seed(int(self.seed))
+            # A module is copied: fit must not change what it was given, nor go on from an earlier fit.
+            given = isinstance(self.network, nn.Module)
+            network = copy.deepcopy(self.network) if given else networks.build(self.network, channels)
             self.output_shape_ = tuple(networks.first_forward(network, channels, tuple(size))[1:])
+        self._check_output(network)
         return network.to(self.device_, memory_format=torch.channels_last)
 
+    def _check_output(self, network):
+        if len(self.output_shape_) != 1:
+            raise ValueError(
+                f"expected a network whose output is a vector (d,), got {self.output_shape_}; "
+                "use a *_lenet or a network with a dense head, hsc_*"
+            )
+
     def _schedule(self, epochs: int | None = None) -> training.Schedule:
-        return training.Schedule(
-            epochs or self.epochs, self.batch_size, self.learning_rate, self.optimizer, self.decay, self.milestones
-        )
+        names = ("batch_size", "learning_rate", "optimizer", "decay", "milestones", "weight_decay")
+        return training.Schedule(epochs or self.epochs, **{name: getattr(self, name) for name in names})
 
     def _before(self, batches):
         """Before training: centers, pretraining."""
@@ -190,8 +206,8 @@ class Reconstruction(nn.Module):
 def with_decoder(encoder, image_shape, seed: int, device) -> Reconstruction:
     """``encoder`` with a mirrored decoder initialised by ``seed``, on the device."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        decoder = networks.decoder(encoder, image_shape[0], image_shape[1])
+        torch.manual_seed(int(seed))
+        decoder = networks.decoder(encoder, image_shape)
     return Reconstruction(encoder, decoder).to(device, memory_format=torch.channels_last)
 
 
@@ -204,7 +220,8 @@ def _refuse_collapse(scores, name):
     """All images on one point: the network has learnt a constant, whatever AUROC may say. Raises RuntimeError."""
     if len(scores) > 10 and len(np.unique(scores)) < len(scores) // 10 or not np.isfinite(scores).all():
         raise RuntimeError(
-            f"{name} collapsed: {len(scores)} training images have {len(np.unique(scores))} distinct scores. Networks for "
+            f"{name} collapsed: {len(scores)} training images have {len(np.unique(scores))} distinct scores. "
+            "Networks for "
             "Deep SVDD need unbounded activations and no biases (bias=False, the *_lenet networks); "
             "HSC and FCDD need outliers (exposure=...)"
         )
@@ -220,9 +237,10 @@ class DeepSVDD(_CenterMixin, _DeepDetector):
     - R^2)`. Source: Ruff et al. 2018, *Deep One-Class Classification*. Taught in: chapter 02.
 
     Parameters: network, a name of :data:`fcdd.networks.NETWORKS` or a module (use one without biases); objective;
-    nu, the share of training images outside; pretrain_epochs of autoencoding first; warmup_epochs before the radius moves;
-    epochs, batch_size, learning_rate, decay and milestones, optimizer; normalisation ("lcn", "standard", "unit");
-    augmentation; seed; device. Fitted: center_ (d,), radius_, offset_, history_ (loss of each epoch), network_.
+    nu, the share of training images outside; pretrain_epochs of autoencoding first; warmup_epochs before the radius
+    moves; epochs, batch_size, learning_rate, decay and milestones, weight_decay, optimizer; normalisation ("lcn",
+    "standard", "unit"); augmentation; seed; device. Fitted: center_ (d,), radius_, offset_, network_ and history_, the
+    loss of each epoch.
     """
 
     network: str | nn.Module = "fmnist_lenet"
@@ -279,7 +297,8 @@ class HSC(_DeepDetector):
 
     with a = 1 for anomalous images. Source: Ruff et al. 2020, *Rethinking Assumptions in Deep Anomaly Detection*.
     Taught in: chapter 04. Parameters as in :class:`DeepSVDD`; exposure is a source of outliers (see
-    :func:`fcdd.exposure.source`) that replaces half of the nominal images of each batch, exposure_limit keeps only that many of its images.
+    :func:`fcdd.exposure.source`) that replaces half of the nominal images of each batch;
+    exposure_limit keeps only that many of its images.
     """
 
     network: str | nn.Module = "hsc_cnn28_w"
@@ -303,7 +322,8 @@ class FCDD(_DeepDetector):
 
     with a = 1 for anomalous images and the bar the mean over the map. With ``masks`` the pixel-wise objective is used.
     Source: Liznerski et al. 2021, *Explainable Deep One-Class Classification*. Taught in: chapter 05.
-    Parameters as in :class:`HSC`, with the paper's optimiser for Fashion-MNIST; sigma is the width of the Gaussian in :func:`fcdd.receptive.upsample`, in pixels.
+    Parameters as in :class:`HSC`, with the paper's optimiser for Fashion-MNIST; sigma is the width of the Gaussian in
+    :func:`fcdd.receptive.upsample`, in pixels.
     Fitted: field_, the receptive field of a map pixel.
     """
 
@@ -316,12 +336,17 @@ class FCDD(_DeepDetector):
     optimizer: str = "sgd"
     augmentation: bool = True
 
-    def _build(self):
-        network = super()._build()
+    def _check(self):
+        super()._check()
+        if self.sigma is not None and self.sigma <= 0:
+            raise ValueError(f"expected sigma > 0, or None for the default, got {self.sigma}")
+
+    def _check_output(self, network):
         self.field_ = receptive.receptive_field(network)
         if len(self.output_shape_) != 3 or self.output_shape_[0] != 1:
-            raise ValueError(f"expected a network whose output is a map (1, u, v), got {self.output_shape_}; use an fcdd_* network")
-        return network
+            raise ValueError(
+                f"expected a network whose output is a map (1, u, v), got {self.output_shape_}; use an fcdd_* network"
+            )
 
     def _loss(self, outputs, y, masks):
         if masks is None:
@@ -337,7 +362,9 @@ class FCDD(_DeepDetector):
     def anomaly_map(self, X) -> np.ndarray:
         """(N, H, W) float32 heatmaps: the map A(X), upsampled by the receptive field to input resolution."""
         images = self._images(X)
-        return training.forward(self.network_, images, self.normalisation_, self.device_, head=self._upsample)[:, 0].numpy()
+        return training.forward(self.network_, images, self.normalisation_, self.device_, head=self._upsample)[
+            :, 0
+        ].numpy()
 
 
 @parameters

@@ -36,9 +36,10 @@ def write_overlays(folder, names, images: Tensor, maps) -> None:
     import matplotlib.pyplot as plt
 
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     for name, image, heat in zip(names, images, for_display(maps, 0.99), strict=True):
         picture = np.asarray(image.float() / 255).transpose(1, 2, 0)
         picture = np.broadcast_to(picture, (*picture.shape[:2], 3))
         colours = plt.get_cmap("magma")(heat)[..., :3]
-        plt.imsave(folder / f"{name}.png", np.concatenate([picture, 0.5 * picture + 0.5 * colours], 1))
+        path = folder / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        plt.imsave(path, np.concatenate([picture, 0.5 * picture + 0.5 * colours], 1))

@@ -6,6 +6,7 @@ Taught in: chapter 05.
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -22,10 +23,14 @@ def save(detector, path) -> None:
     Raises ValueError for a network given as a module: only named networks can be built again.
     """
     if isinstance(detector.network, nn.Module):
-        raise ValueError("expected a network by name: a module cannot be rebuilt from a file; save its state_dict yourself")
-    parameters = detector.get_params()
-    if not isinstance(parameters.get("exposure"), (str, type(None))):
-        parameters["exposure"] = None  # an array or folder is needed for training only
+        raise ValueError(
+            "expected a network by name: a module cannot be rebuilt from a file; save its state_dict yourself"
+        )
+    parameters = {
+        name: value.item() if isinstance(value, np.generic) else value for name, value in detector.get_params().items()
+    }
+    if not isinstance(parameters.get("exposure", ""), str):
+        parameters["exposure"] = None  # an array or a path is needed for training only
     fitted = {"offset": detector.offset_, "radius": getattr(detector, "radius_", None), "history": detector.history_}
     fitted |= {"image_shape": detector.image_shape_, "contrast": detector.normalisation_.contrast}
     tensors = {f"network.{key}": value.contiguous() for key, value in detector.network_.state_dict().items()}
@@ -34,6 +39,7 @@ def save(detector, path) -> None:
         tensors["center"] = detector.center_
     metadata = {"format": FORMAT, "class": type(detector).__name__}
     metadata |= {"parameters": json.dumps(parameters), "fitted": json.dumps(fitted)}
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     save_file({key: value.detach().cpu().clone() for key, value in tensors.items()}, path, metadata=metadata)
 
 
@@ -51,7 +57,12 @@ def load(path, expected=None):
     except SafetensorError as error:
         raise ValueError(f"{path} is not a safetensors file or is cut short ({error})") from error
     if metadata.get("format") != FORMAT:
-        raise ValueError(f"{path} was not written by this library (expected format {FORMAT}, got {metadata.get('format')})")
+        raise ValueError(
+            f"{path} was not written by this library (expected format {FORMAT}, got {metadata.get('format')})"
+        )
+    known = ("DeepSVDD", "DeepSAD", "HSC", "FCDD", "Autoencoder")
+    if metadata.get("class") not in known:
+        raise ValueError(f"{path} holds an unknown detector {metadata.get('class')!r}; known: {', '.join(known)}")
     cls = getattr(detectors, metadata["class"])
     if expected is not None and cls is not expected:
         raise ValueError(f"{path} holds a {cls.__name__}, expected a {expected.__name__}; call {cls.__name__}.load")

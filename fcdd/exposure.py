@@ -16,18 +16,23 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from . import datasets
+from .augment import as_uint8
 from .checks import as_images
 
 Draw = Callable[[Tensor, Generator], Tensor]
 
 
-def source(exposure, channels: int, size: tuple[int, int], *, seed: int = 0, limit: int | None = None, device="cpu") -> Draw:
+def source(
+    exposure, channels: int, size: tuple[int, int], *, seed: int = 0, limit: int | None = None, device="cpu"
+) -> Draw:
     """The source named by ``exposure``, for images of ``channels`` channels and ``size`` = (H, W).
 
     ``"photographs"``: crops of scikit-learn's two photographs; ``"confetti"``: blobs pasted on the nominal images;
     a data set's name: its training images; a folder of images; an array (N, C, H, W). ``limit`` keeps that many
     images, drawn once by ``seed``. Raises ValueError or FileNotFoundError for anything else.
     """
+    if limit is not None and limit < 1:
+        raise ValueError(f"expected a limit of at least 1 exposure image, or None for all, got {limit}")
     if isinstance(exposure, str) and exposure == "confetti":
         return confetti
     if isinstance(exposure, str) and exposure == "photographs":
@@ -60,8 +65,7 @@ def from_bank(bank: Tensor) -> Draw:
 
 def fit_to(images: Tensor, channels: int, size: tuple[int, int]) -> Tensor:
     """uint8 images of the given channels and size: grey by luminance, resized with antialiasing where needed."""
-    if images.dtype != torch.uint8:
-        images = (images * 255).round().to(torch.uint8)
+    images = as_uint8(images)
     if images.shape[1] == 3 and channels == 1:
         weights = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
         images = (images * weights).sum(1, keepdim=True).round().to(torch.uint8)
@@ -72,12 +76,15 @@ def fit_to(images: Tensor, channels: int, size: tuple[int, int]) -> Tensor:
     return images
 
 
-def photographs(channels: int, size: tuple[int, int], *, count: int = 10_000, seed: int = 0) -> Tensor:
+def photographs(channels: int, size: tuple[int, int], *, count: int | None = None, seed: int = 0) -> Tensor:
     """``count`` random crops of scikit-learn's two photographs at eight scales, (count, C, H, W) uint8.
+
+    By default 10,000, or as many as fit into 200 MB.
 
     A crop's side runs from the image size (fine texture) to the whole photograph (a scene); the photograph is shrunk
     with antialiasing first, then windows are cut out, mirrored half of the time.
     """
+    count = count or min(10_000, 200_000_000 // (channels * size[0] * size[1]))
     generator = Generator().manual_seed(seed)
     levels = []
     for photograph in load_sample_images().images:
@@ -118,7 +125,9 @@ def confetti(nominal: Tensor, generator: Generator) -> Tensor:
     present[:, 0] = True
     side = (1 / 30 + (1 / 4 - 1 / 30) * draw(n, blobs)) * max(height, width)
     middle_y, middle_x, turn = draw(n, blobs) * height, draw(n, blobs) * width, (draw(n, blobs) - 0.5) * math.pi / 2
-    colour = torch.where(draw(n, blobs, 1) < 0.45, torch.ones(n, blobs, channels, device=device), draw(n, blobs, channels))
+    colour = torch.where(
+        draw(n, blobs, 1) < 0.45, torch.ones(n, blobs, channels, device=device), draw(n, blobs, channels)
+    )
     rows = torch.arange(height, device=device)[:, None] + 0.5 - middle_y[..., None, None]
     columns = torch.arange(width, device=device) + 0.5 - middle_x[..., None, None]
     sine, cosine = turn.sin()[..., None, None], turn.cos()[..., None, None]

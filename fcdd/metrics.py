@@ -20,8 +20,9 @@ def auroc(anomalous, scores) -> float:
 
 
 def pixel_auroc(masks, maps) -> float:
-    """AUROC over all pixels of all images, pooled: ``masks`` boolean and ``maps``, both (N, H, W)."""
-    return auroc(np.ravel(masks), np.ravel(maps))
+    """AUROC over all pixels of all images, pooled: ``masks`` boolean, (N, H, W) or (N, 1, H, W), ``maps`` (N, H, W)."""
+    masks, maps = _same_shape(masks, maps)
+    return auroc(masks.ravel(), maps.ravel())
 
 
 def aupro(masks, maps, fpr_limit: float = 0.3) -> float:
@@ -30,11 +31,12 @@ def aupro(masks, maps, fpr_limit: float = 0.3) -> float:
     For every connected defect (8-neighbourhood) the share of its pixels above a threshold is drawn against the share
     of nominal pixels above it; the curves are averaged over defects. Integrated pixel by pixel, the area is the mean
     over defects and their pixels j of :math:`\max(0, 1 - FPR(s_j) / limit)`. Source: Bergmann et al. 2019.
-    ``masks`` boolean and ``maps``, both (N, H, W). Raises ValueError as :func:`auroc` and for a limit outside (0, 1].
+    ``masks`` boolean, (N, H, W) or (N, 1, H, W), ``maps`` (N, H, W).
+    Raises ValueError as :func:`auroc` and for a limit outside (0, 1].
     """
     if not 0 < fpr_limit <= 1:
         raise ValueError(f"expected 0 < fpr_limit <= 1, got {fpr_limit}")
-    masks, maps = np.asarray(masks) > 0, np.asarray(maps)
+    masks, maps = _same_shape(masks, maps)
     _checked(masks.ravel(), maps.ravel())
     nominal = np.sort(maps[~masks])
     # Connect inside an image, never across images.
@@ -65,6 +67,14 @@ def bootstrap_interval(values, level: float = 0.95, seed: int = 0) -> Interval:
 def paired_test(first, second) -> float:
     """p-value of Wilcoxon's signed-rank test: do two methods differ on the same splits? Both (n,), same order."""
     return float(stats.wilcoxon(first, second).pvalue)
+
+
+def _same_shape(masks, maps):
+    masks, maps = np.asarray(masks) > 0, np.asarray(maps)
+    masks = masks[:, 0] if masks.ndim == 4 and masks.shape[1] == 1 else masks
+    if masks.shape != maps.shape or maps.ndim != 3:
+        raise ValueError(f"expected masks and maps of one shape (N, H, W), got {masks.shape} and {maps.shape}")
+    return masks, maps
 
 
 def _checked(anomalous, scores):

@@ -104,24 +104,30 @@ NETWORKS = {
 }
 
 
-def decoder(encoder: nn.Sequential, in_channels: int, size: int) -> nn.Module:
-    """The mirror of a dense-head ``encoder``, for autoencoders: (N, d) → (N, in_channels, size, size) in [0, 1].
+def decoder(encoder: nn.Sequential, image_shape: tuple[int, int, int]) -> nn.Module:
+    """The mirror of a dense-head ``encoder``, for autoencoders: (N, d) → (N, C, H, W) = (N, *image_shape) in [0, 1].
 
     ``d`` is folded into 4×4 maps; nearest upsampling and 5×5 transposed convolutions undo the poolings one by one.
     Raises ValueError if ``d`` is not a multiple of 16.
     """
     dim = [layer for layer in encoder if isinstance(layer, nn.Linear)][-1].out_features
     if dim % 16:
-        raise ValueError(f"expected an encoder with a multiple of 16 outputs, got {dim}; use a *_lenet or hsc_* network")
+        raise ValueError(
+            f"expected an encoder with a multiple of 16 outputs, got {dim}; use a *_lenet or hsc_* network"
+        )
     widths = [layer.out_channels for layer in encoder if isinstance(layer, nn.Conv2d)]
     pools = sum(isinstance(layer, nn.MaxPool2d) for layer in encoder)
+    channels, *size = image_shape
     width, layers = dim // 16, [nn.Unflatten(1, (dim // 16, 4, 4)), nn.LeakyReLU()]
     for level, out in zip(range(pools, 0, -1), widths[-1 : -pools - 1 : -1], strict=True):
-        layers += [nn.Upsample(size=size // 2**level), nn.ConvTranspose2d(width, out, 5, padding=2, bias=False)]
+        layers += [
+            nn.Upsample(size=[side // 2**level for side in size]),
+            nn.ConvTranspose2d(width, out, 5, padding=2, bias=False),
+        ]
         layers += [nn.BatchNorm2d(out, eps=1e-4, affine=False), nn.LeakyReLU()]
         width = out
     return nn.Sequential(
-        *layers, nn.Upsample(size=size), nn.ConvTranspose2d(width, in_channels, 5, padding=2, bias=False), nn.Sigmoid()
+        *layers, nn.Upsample(size=size), nn.ConvTranspose2d(width, channels, 5, padding=2, bias=False), nn.Sigmoid()
     )
 
 
@@ -140,6 +146,8 @@ def first_forward(network: nn.Module, in_channels: int, size: tuple[int, int]) -
         with torch.no_grad():
             return network.eval()(torch.zeros(2, in_channels, *size)).shape
     except RuntimeError as error:
-        raise ValueError(f"the network cannot take images of {size[0]}×{size[1]} px, {in_channels} channels: {error}") from error
+        raise ValueError(
+            f"the network cannot take images of {size[0]}×{size[1]} px, {in_channels} channels: {error}"
+        ) from error
     finally:
         network.train(training)

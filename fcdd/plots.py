@@ -24,13 +24,15 @@ LINEAGE = [
 def set_style() -> None:
     """The book's matplotlib and seaborn settings."""
     sns.set_theme(context="notebook", style="ticks", palette="colorblind")
-    plt.rcParams.update({"figure.dpi": 110, "savefig.dpi": 110, "figure.constrained_layout.use": True, "axes.spines.top": False,
-                         "axes.spines.right": False, "image.cmap": "gray", "svg.hashsalt": "fcdd"})  # fmt: skip
+    plt.rcParams.update({"figure.dpi": 110, "savefig.dpi": 110, "figure.constrained_layout.use": True})
+    plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "image.cmap": "gray"})
 
 
 def stamp(figure, *runs) -> None:
     """Writes the names of the runs behind a figure under it, small."""
-    figure.supxlabel("run: " + ", ".join(str(getattr(run, "id", run)) for run in runs), fontsize=7, color="0.45", ha="left", x=0.01)
+    figure.supxlabel(
+        "run: " + ", ".join(str(getattr(run, "id", run)) for run in runs), fontsize=7, color="0.45", ha="left", x=0.01
+    )
 
 
 def lineage(here: str | None = None):
@@ -46,7 +48,9 @@ def lineage(here: str | None = None):
         axes.text(place * 2 + 0.75, 0.32, gain, ha="center", va="center", fontsize=8, color=colour)
         axes.text(place * 2 + 0.75, -0.22, year, ha="center", va="center", fontsize=8, color="0.35")
         if place:
-            axes.annotate("", (place * 2 - 0.08, 0.5), (place * 2 - 0.42, 0.5), arrowprops={"arrowstyle": "->", "color": "0.35"})
+            axes.annotate(
+                "", (place * 2 - 0.08, 0.5), (place * 2 - 0.42, 0.5), arrowprops={"arrowstyle": "->", "color": "0.35"}
+            )
     axes.set(xlim=(-0.15, 9.65), ylim=(-0.4, 1.15))
     axes.axis("off")
     return figure
@@ -55,7 +59,9 @@ def lineage(here: str | None = None):
 def image_grid(images, titles=None, columns: int = 10, size: float = 0.95):
     """A grid of images (N, C, H, W) uint8 or in [0, 1], with a title above each."""
     rows = -(-len(images) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(size * columns, (size + (0.25 if titles is not None else 0)) * rows), squeeze=False)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(size * columns, (size + (0.25 if titles is not None else 0)) * rows), squeeze=False
+    )
     for place, axis in enumerate(axes.flat):
         axis.axis("off")
         if place < len(images):
@@ -92,16 +98,19 @@ def heatmap_rows(nominal, anomalous, nominal_maps, anomalous_maps, masks=None, q
     return figure
 
 
-def score_histogram(anomalous, scores, offset: float | None = None):
-    """Distribution of anomaly scores, nominal against anomalous; ``offset`` draws the threshold."""
+def score_histogram(anomalous, scores, offset: float | None = None, log: bool = False):
+    """Distribution of anomaly scores, nominal against anomalous, with the threshold -``offset``; or ``log``."""
     figure, axes = plt.subplots(figsize=(6, 3))
     scores, anomalous = np.asarray(scores), np.asarray(anomalous)
-    bins = np.linspace(*np.quantile(scores, [0, 0.99]), 50)
+    low, high = np.quantile(scores, [0, 0.99])
+    bins = np.geomspace(max(low, high * 1e-5), high, 50) if log else np.linspace(low, high, 50)
+    axes.set_xscale("log" if log else "linear")
     for group, name, colour in ((~anomalous, "nominal", NOMINAL), (anomalous, "anomalous", ANOMALOUS)):
-        axes.hist(np.clip(scores[group], bins[0], bins[-1]), bins, density=True, alpha=0.6, color=colour, label=name)
+        share = np.full(group.sum(), 1 / group.sum())
+        axes.hist(np.clip(scores[group], bins[0], bins[-1]), bins, weights=share, alpha=0.6, color=colour, label=name)
     if offset is not None:
         axes.axvline(-offset, color="black", lw=1, ls="--", label="threshold")
-    axes.set(xlabel="anomaly score (higher = more anomalous)", ylabel="density")
+    axes.set(xlabel="anomaly score (higher = more anomalous)", ylabel="share of images")
     axes.legend(frameon=False)
     return figure
 
@@ -124,7 +133,9 @@ def roc(anomalous, named_scores: dict):
 
 def decision_2d(detectors: dict, X, steps: int = 120):
     """Contours of detectors on 2-D data: level lines of the score, the boundary, and the support vectors."""
-    figure, axes = plt.subplots(1, len(detectors), figsize=(3.3 * len(detectors), 3.2), sharex=True, sharey=True, squeeze=False)
+    figure, axes = plt.subplots(
+        1, len(detectors), figsize=(3.3 * len(detectors), 3.2), sharex=True, sharey=True, squeeze=False
+    )
     low, high = X.min(0) - 0.25 * np.ptp(X, axis=0), X.max(0) + 0.25 * np.ptp(X, axis=0)
     grid = np.stack(np.meshgrid(*(np.linspace(a, b, steps) for a, b in zip(low, high, strict=True))), -1)
     for axis, (name, detector) in zip(axes[0], detectors.items(), strict=True):
@@ -135,6 +146,7 @@ def decision_2d(detectors: dict, X, steps: int = 120):
         if hasattr(detector, "support_"):
             axis.scatter(*X[detector.support_].T, s=36, facecolors="none", edgecolors=ANOMALOUS)
         axis.set_title(name, fontsize=10)
+        axis.set_aspect("equal")
     return figure
 
 

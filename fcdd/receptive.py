@@ -36,6 +36,8 @@ def receptive_field(network: nn.Module) -> ReceptiveField:
                 f"expected a fully convolutional network, found a {type(layer).__name__} layer: every one of its "
                 "outputs sees the whole image; use one of the fcdd_* networks"
             )
+        if isinstance(layer, (nn.ConvTranspose2d, nn.Upsample)) or getattr(layer, "padding", 0) == "same":
+            raise ValueError(f"expected convolutions and poolings with numeric padding, found {layer}")
         if isinstance(layer, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
             k, t, p = (_square(getattr(layer, name), name, layer) for name in ("kernel_size", "stride", "padding"))
             d = _square(getattr(layer, "dilation", 1), "dilation", layer)

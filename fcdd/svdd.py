@@ -83,8 +83,23 @@ class SVDD(OutlierMixin, BaseEstimator):
     leave_one_out_bound_ : #support vectors / n, which bounds the expected leave-one-out error.
     """
 
-    def __init__(self, *, kernel="rbf", nu=0.1, C=None, C_negative=None, gamma="scale", width=None, degree=3, coef0=0.0,
-                 tol=1e-5, max_iter=1_000_000, cache_mb=1000, seed=0, device="auto"):
+    def __init__(
+        self,
+        *,
+        kernel="rbf",
+        nu=0.1,
+        C=None,
+        C_negative=None,
+        gamma="scale",
+        width=None,
+        degree=3,
+        coef0=0.0,
+        tol=1e-5,
+        max_iter=1_000_000,
+        cache_mb=1000,
+        seed=0,
+        device="auto",
+    ):
         self.kernel = kernel
         self.nu = nu
         self.C = C
@@ -134,16 +149,21 @@ class SVDD(OutlierMixin, BaseEstimator):
         diagonal = X.diagonal() if self.kernel == "precomputed" else self._self_products(X)
         if not np.isfinite(diagonal).all():
             raise ValueError(f"kernel: expected finite k(x, x), got NaN or infinity from {self.kernel!r}; rescale X")
-        cache = _RowCache(lambda i: X[i] if self.kernel == "precomputed" else self._products(X[i], X), len(X),
-                          self.cache_mb)
+        cache = _RowCache(
+            lambda i: X[i] if self.kernel == "precomputed" else self._products(X[i], X), len(X), self.cache_mb
+        )
         start = _start(cache, diagonal, nominal, high, np.random.default_rng(self.seed))
         alpha, slope, gap, scale, self.n_iter_ = _solve(cache, diagonal, low, high, start, self.tol, self.max_iter)
         self._store(X, alpha, slope, diagonal, high)
         self.kkt_gap_ = float(gap / scale)
         if self.kkt_gap_ > self.tol:
-            warnings.warn(f"SVDD: expected a KKT gap of at most tol = {self.tol:.1e}, got {self.kkt_gap_:.1e} after "
-                          f"{self.n_iter_} steps; raise max_iter or tol, or scale the data; where no sphere separates "
-                          "the labelled anomalies, lower C_negative", ConvergenceWarning, stacklevel=2)
+            warnings.warn(
+                f"SVDD: expected a KKT gap of at most tol = {self.tol:.1e}, got {self.kkt_gap_:.1e} after "
+                f"{self.n_iter_} steps; raise max_iter or tol, or scale the data; where no sphere separates "
+                "the labelled anomalies, lower C_negative",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
         return self
 
     def score_samples(self, X):
@@ -155,10 +175,12 @@ class SVDD(OutlierMixin, BaseEstimator):
         check_is_fitted(self)
         X = self._check_X(X, reset=False)
         if self.kernel == "precomputed" and self._diagonal is None:
-            raise ValueError("precomputed kernel: expected a constant k(x, x), got a varying diagonal, so k(z, z) of "
-                             "the queries is unknown; normalise the kernel, or pass it as a callable")
+            raise ValueError(
+                "precomputed kernel: expected a constant k(x, x), got a varying diagonal, so k(z, z) of "
+                "the queries is unknown; normalise the kernel, or pass it as a callable"
+            )
         step = max(1, BLOCK_ENTRIES // max(len(self.support_), X.shape[1]))
-        return np.concatenate([-self._squared_distances(X[i:i + step]) for i in range(0, len(X), step)])
+        return np.concatenate([-self._squared_distances(X[i : i + step]) for i in range(0, len(X), step)])
 
     def decision_function(self, X):
         """Return R^2 - |phi(x) - c|^2, (N,); >= 0 is an inlier."""
@@ -177,8 +199,10 @@ class SVDD(OutlierMixin, BaseEstimator):
         if callable(self.kernel):
             K = np.asarray(self.kernel(A, B), dtype=np.float64)
             if K.shape != (len(A), len(B)) or not np.isfinite(K).all():
-                raise ValueError(f"kernel: expected finite {(len(A), len(B))} from kernel(A, B), got {K.shape} with "
-                                 f"{(~np.isfinite(K)).sum()} NaN or infinite; see sklearn.metrics.pairwise")
+                raise ValueError(
+                    f"kernel: expected finite {(len(A), len(B))} from kernel(A, B), got {K.shape} with "
+                    f"{(~np.isfinite(K)).sum()} NaN or infinite; see sklearn.metrics.pairwise"
+                )
             return K
         K = A @ B.T
         if self.kernel == "poly":
@@ -195,7 +219,7 @@ class SVDD(OutlierMixin, BaseEstimator):
         """k(a, a), (len(A),); in small blocks, as no more is known of a callable."""
         if self.kernel == "rbf":
             return np.ones(len(A))
-        return np.concatenate([self._products(A[i:i + 64], A[i:i + 64]).diagonal() for i in range(0, len(A), 64)])
+        return np.concatenate([self._products(A[i : i + 64], A[i : i + 64]).diagonal() for i in range(0, len(A), 64)])
 
     def _squared_distances(self, X):
         if self.kernel == "linear":
@@ -235,9 +259,12 @@ class SVDD(OutlierMixin, BaseEstimator):
             return trial.fit(X).leave_one_out_bound_
 
         if fraction(wide) > self.nu:
-            warnings.warn(f'gamma="rejection": expected a width with a fraction of support vectors of at most nu = '
-                          f"{self.nu}, got none up to {wide:.3g}, twice the data's radius; taking that; raise nu or "
-                          "add samples", stacklevel=4)
+            warnings.warn(
+                f'gamma="rejection": expected a width with a fraction of support vectors of at most nu = '
+                f"{self.nu}, got none up to {wide:.3g}, twice the data's radius; taking that; raise nu or "
+                "add samples",
+                stacklevel=4,
+            )
             return wide
         for _ in range(8):
             middle = np.sqrt(narrow * wide)
@@ -266,8 +293,10 @@ class SVDD(OutlierMixin, BaseEstimator):
         n = nominal.sum()
         C = 1 / (self.nu * n) if self.C is None else self.C
         if C * n < 1 - 1e-9:
-            raise ValueError(f"infeasible: the multipliers of {n} nominal samples sum to 1, expected C >= 1/n = "
-                             f"{1 / n:.3g}, got C={C}; raise C, or leave C=None and set nu in (0, 1]")
+            raise ValueError(
+                f"infeasible: the multipliers of {n} nominal samples sum to 1, expected C >= 1/n = "
+                f"{1 / n:.3g}, got C={C}; raise C, or leave C=None and set nu in (0, 1]"
+            )
         negative = C if self.C_negative is None else self.C_negative
         return np.where(nominal, 0.0, -negative), np.where(nominal, C, 0.0)
 
@@ -282,8 +311,13 @@ class SVDD(OutlierMixin, BaseEstimator):
             raise ValueError(f'gamma="rejection" chooses an rbf width, got kernel={self.kernel!r}; give a number')
         if str(self.device) not in ("auto", "cpu"):
             raise ValueError(f'device: SVDD is solved on the CPU, expected "auto" or "cpu", got {self.device!r}')
-        numbers = {"C": self.C, "C_negative": self.C_negative, "width": self.width, "tol": self.tol,
-                   "gamma": 1.0 if isinstance(self.gamma, str) else self.gamma}
+        numbers = {
+            "C": self.C,
+            "C_negative": self.C_negative,
+            "width": self.width,
+            "tol": self.tol,
+            "gamma": 1.0 if isinstance(self.gamma, str) else self.gamma,
+        }
         for name, value in numbers.items():
             if value is None and name not in ("gamma", "tol"):
                 continue
@@ -296,14 +330,18 @@ class SVDD(OutlierMixin, BaseEstimator):
             X = X.detach().cpu().numpy()
         ndim = getattr(X, "ndim", 2)
         if ndim not in (0, 1, 2, 4):
-            raise ValueError(f"X: expected (N, features) or images (N, C, H, W), got {ndim} dimensions {X.shape}; "
-                             "add the channel axis, X[:, None], or flatten, X.reshape(len(X), -1)")
+            raise ValueError(
+                f"X: expected (N, features) or images (N, C, H, W), got {ndim} dimensions {X.shape}; "
+                "add the channel axis, X[:, None], or flatten, X.reshape(len(X), -1)"
+            )
         if ndim == 4:
             X = _flat_images(X)
         X = validate_data(self, X, reset=reset, dtype=np.float64)
         if reset and self.kernel == "precomputed" and (X.shape[0] != X.shape[1] or not np.allclose(X, X.T)):
-            raise ValueError(f"precomputed kernel: expected a square symmetric matrix, got shape {X.shape}; pass "
-                             "kernel(X, X) to fit and kernel(Z, X) to the scoring methods")
+            raise ValueError(
+                f"precomputed kernel: expected a square symmetric matrix, got shape {X.shape}; pass "
+                "kernel(X, X) to fit and kernel(Z, X) to the scoring methods"
+            )
         return X
 
 
@@ -314,8 +352,10 @@ def _flat_images(X):
     if X.dtype == np.uint8:
         return X / 255.0
     if X.size and not (X.min() >= -1e-6 and X.max() <= 1 + 1e-6) and np.isfinite(X).all():
-        raise ValueError(f"images: expected uint8, or float in [0, 1], got {X.dtype} in [{X.min():.3g}, "
-                         f"{X.max():.3g}]; rescale, or flatten to (N, features) to use another scale")
+        raise ValueError(
+            f"images: expected uint8, or float in [0, 1], got {X.dtype} in [{X.min():.3g}, "
+            f"{X.max():.3g}]; rescale, or flatten to (N, features) to use another scale"
+        )
     return X
 
 
@@ -327,8 +367,10 @@ def _check_labels(y, n):
     if y.shape != (n,):
         raise ValueError(f"y: expected one label a sample, shape ({n},), got {y.shape}")
     if not np.isin(y, (-1, 0, 1)).all():
-        raise ValueError(f"y: expected +1 (nominal), 0 (unlabelled) or -1 (anomalous), got {np.unique(y)[:10]}; map "
-                         "other labels first, or leave y=None if all are nominal")
+        raise ValueError(
+            f"y: expected +1 (nominal), 0 (unlabelled) or -1 (anomalous), got {np.unique(y)[:10]}; map "
+            "other labels first, or leave y=None if all are nominal"
+        )
     if not (y >= 0).any():
         raise ValueError("y: expected at least one nominal (+1) or unlabelled (0) sample, got only -1")
     return y >= 0
@@ -363,7 +405,7 @@ class _RowCache:
         self.used[self.slot[index[held]]] = self.clock
         missing = index[~held]
         if len(missing):
-            free = np.argsort(self.used, kind="stable")[:len(missing)]
+            free = np.argsort(self.used, kind="stable")[: len(missing)]
             evicted = self.owner[free]
             self.slot[evicted[evicted >= 0]] = -1
             self.rows[free] = self.compute(missing)
@@ -374,7 +416,7 @@ class _RowCache:
 def _start(cache, diagonal, nominal, high, rng):
     """Feasible multipliers: all weight on the samples farthest from the mean of a few, likely support vectors."""
     index = np.flatnonzero(nominal)
-    few = rng.permutation(index)[:min(64, WORKING_SET)]
+    few = rng.permutation(index)[: min(64, WORKING_SET)]
     far = index[np.argsort(-(diagonal - 2 * cache[few].mean(axis=0))[index], kind="stable")]
     C = min(high[index[0]], 1.0)
     full = min(int(1 / C), len(index))
@@ -382,7 +424,7 @@ def _start(cache, diagonal, nominal, high, rng):
     alpha = np.zeros(len(diagonal))
     alpha[far[:full]] = C
     if rest > 1e-12:  # less is rounding, not a support vector
-        alpha[far[full:full + 1]] = rest
+        alpha[far[full : full + 1]] = rest
     return alpha
 
 
@@ -395,7 +437,7 @@ def _solve(cache, diagonal, low, high, alpha, tol, max_iter):
     slope, steps, half = diagonal.copy(), 0, min(WORKING_SET // 2, len(alpha))
     support = np.flatnonzero(alpha)
     for i in range(0, len(support), WORKING_SET):
-        block = support[i:i + WORKING_SET]
+        block = support[i : i + WORKING_SET]
         slope -= 2 * alpha[block] @ cache[block]
     floor = max(1e-8 * np.abs(diagonal).max(), np.finfo(float).tiny)
     progress = tqdm(desc="SVDD", unit=" steps", disable=None if len(alpha) >= 10_000 else True)
@@ -408,8 +450,15 @@ def _solve(cache, diagonal, low, high, alpha, tol, max_iter):
         # Those that most want to grow and those that most want to shrink, half each.
         work = np.union1d(np.argpartition(-up, half - 1)[:half], np.argpartition(down, half - 1)[:half])
         rows = cache[work]
-        new, taken = _pair_steps(rows[:, work], slope[work], alpha[work], low[work], high[work],
-                                 max(0.1 * gap, 0.5 * tol * scale), max_iter - steps)
+        new, taken = _pair_steps(
+            rows[:, work],
+            slope[work],
+            alpha[work],
+            low[work],
+            high[work],
+            max(0.1 * gap, 0.5 * tol * scale),
+            max_iter - steps,
+        )
         slope -= 2 * (new - alpha[work]) @ rows
         alpha[work] = new
         steps += taken

@@ -21,7 +21,9 @@ def pick_device(device: str = "auto") -> torch.device:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"device {device!r} cannot be used here ({reason}); expected auto, cpu, cuda or mps") from error
+        raise ValueError(
+            f"device {device!r} cannot be used here ({reason}); expected auto, cpu, cuda or mps"
+        ) from error
     return torch.device(device)
 
 
@@ -116,7 +118,9 @@ class Batches:
         return self.prepare(x), y, masks
 
 
-def train(network: nn.Module, loss: Callable, batches: Batches, schedule: Schedule, *, after_batch=None, title="training"):
+def train(
+    network: nn.Module, loss: Callable, batches: Batches, schedule: Schedule, *, after_batch=None, title="training"
+):
     """Minimises the mean of ``loss(outputs, y, masks)`` → (N,) over ``network``; returns the loss of every epoch.
 
     ``after_batch(epoch, outputs)`` is called after every step (Deep SVDD's radius lives there). The network is left in
@@ -142,14 +146,18 @@ def train(network: nn.Module, loss: Callable, batches: Batches, schedule: Schedu
                     after_batch(epoch, outputs.detach())
             decay.step()
             history.append(float(torch.stack(losses).mean()))
-            bar.set_postfix(loss=f"{history[-1]:.4g}")
+            bar.set_postfix(loss=f"{history[-1]:.4g}", refresh=False)
             if not torch.isfinite(torch.tensor(history[-1])):
-                raise FloatingPointError(f"the loss became {history[-1]} in epoch {epoch + 1}; try a smaller learning_rate")
+                raise FloatingPointError(
+                    f"the loss became {history[-1]} in epoch {epoch + 1}; try a smaller learning_rate"
+                )
     network.eval()
     return history
 
 
-def forward(network: nn.Module, images: Tensor, prepare: Callable, device, *, head: Callable | None = None, batch_size=512):
+def forward(
+    network: nn.Module, images: Tensor, prepare: Callable, device, *, head: Callable | None = None, batch_size=512
+):
     """Outputs of the network in evaluation mode for all ``images``, batch by batch, gathered on the CPU.
 
     ``head`` is applied to every batch of outputs on the device, to keep what is gathered small.

@@ -8,15 +8,16 @@ import sys
 os.environ["TQDM_DISABLE"] = "1"  # before tqdm is imported
 os.environ["MPLBACKEND"] = "agg"
 
-from dataclasses import replace  # noqa: E402
-from pathlib import Path  # noqa: E402
+from dataclasses import replace
+from pathlib import Path
 
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
-import torch  # noqa: E402
-from hypothesis import settings  # noqa: E402
+import numpy as np
+import pytest
+import torch
+from filelock import FileLock
+from hypothesis import settings
 
-from fcdd import datasets  # noqa: E402
+from fcdd import datasets
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -58,22 +59,38 @@ def trousers():
 
 
 @pytest.fixture(scope="session")
-def checkout(tmp_path_factory):
+def common(tmp_path_factory, worker_id):
+    """A temporary folder that all workers of this test run share."""
+    base = tmp_path_factory.getbasetemp()
+    return base if worker_id == "master" else base.parent
+
+
+@pytest.fixture(scope="session")
+def checkout(common):
     """A copy of the project's files, without what was built, in a folder whose name holds a space."""
-    root = tmp_path_factory.mktemp("copy") / "a b"
-    listed = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    for name in subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split("\0"):
-        if name and (ROOT / name).is_file():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, root / name)
+    root = common / "a b"
+    with FileLock(common / "checkout.lock"):
+        if not root.exists():
+            listed = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+            names = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split("\0")
+            for name in (name for name in names if name and (ROOT / name).is_file()):
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, root / name)
     return root
 
 
 @pytest.fixture(scope="session")
 def book(checkout):
     """The folder of the rendered book, built by the graph in profile smoke from the copy."""
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--scheduler", "greedy", "--nolock", "book"]
-    environment = os.environ | {"PYTHONPATH": str(checkout)}
-    result = subprocess.run([*command, "--config", "profile=smoke"], cwd=checkout, env=environment, capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return checkout / "_build" / "html"
+    html = checkout / "_build" / "html"
+    with FileLock(checkout.parent / "book.lock"):
+        if not html.exists():
+            command = [sys.executable, "-m", "snakemake", "book", "--cores", "2", "--scheduler", "greedy", "--nolock"]
+            environment = os.environ | {"PYTHONPATH": str(checkout)}
+            told = subprocess.run(
+                [*command, "--config", "profile=smoke"], cwd=checkout, env=environment, capture_output=True, text=True
+            )
+            if told.returncode:
+                shutil.rmtree(html, ignore_errors=True)
+                pytest.fail(told.stdout + told.stderr)
+    return html

@@ -1,9 +1,6 @@
 """Chapters: executed whole or not at all, stamped, refused where something is wrong."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +10,12 @@ PARAMETERS = 'profile = "smoke"\nnormal = "Ankle boot"\nseed = 0\ndevice = "cpu"
 
 
 def cell(source, tags=(), kind="code"):
-    made = {"cell_type": kind, "id": f"c{abs(hash(source)) % 10**6}", "metadata": {"tags": list(tags)}, "source": source}
+    made = {
+        "cell_type": kind,
+        "id": f"c{abs(hash(source)) % 10**6}",
+        "metadata": {"tags": list(tags)},
+        "source": source,
+    }
     return made | ({"outputs": [], "execution_count": None} if kind == "code" else {})
 
 
@@ -33,7 +35,11 @@ def texts(path):
 def executed(tmp_path_factory):
     """A good chapter and what became of it."""
     folder = tmp_path_factory.mktemp("chapter")
-    source = notebook(folder / "01_good.ipynb", "from fcdd import metrics\nprint(normal, seed)", "print('ä', metrics.auroc([0, 1], [0, 1]))")
+    source = notebook(
+        folder / "01_good.ipynb",
+        "from fcdd import metrics\nprint(normal, seed)",
+        "print('ä', metrics.auroc([0, 1], [0, 1]))",
+    )
     output = folder / "out" / "01_good.ipynb"
     chapters.execute(source, output, {"normal": "Bag"})
     return source, output
@@ -70,7 +76,9 @@ def test_a_good_chapter(executed):
 
 def test_unknown_parameters_are_refused_before_anything_runs(executed, tmp_path):
     source, _ = executed
-    with pytest.raises(chapters.ChapterError, match="unknown parameters epoch, sed; 01_good.ipynb knows device, normal, profile, seed"):
+    with pytest.raises(
+        chapters.ChapterError, match="unknown parameters epoch, sed; 01_good.ipynb knows device, normal, profile, seed"
+    ):
         chapters.execute(source, tmp_path / "out.ipynb", {"sed": 1, "epoch": 3, "seed": 2})
     assert not list(tmp_path.iterdir())
 
@@ -98,7 +106,9 @@ def test_a_failing_chapter_is_kept_aside_and_the_old_output_stays(tmp_path):
 
 def test_error_outputs(copy):
     def change(book):
-        book["cells"][-1]["outputs"].append({"output_type": "error", "ename": "ValueError", "evalue": "no", "traceback": []})
+        book["cells"][-1]["outputs"].append(
+            {"output_type": "error", "ename": "ValueError", "evalue": "no", "traceback": []}
+        )
 
     assert copy(change) == ["error in a cell: ValueError: no"]
 
@@ -112,7 +122,9 @@ def test_cells_out_of_order(copy, count):
 
 
 def test_missing_stamp(copy):
-    assert copy(lambda book: book["metadata"].pop("fcdd")) == ["no stamp: it was not run by the graph (fcdd.study.chapters.execute)"]
+    assert copy(lambda book: book["metadata"].pop("fcdd")) == [
+        "no stamp: it was not run by the graph (fcdd.study.chapters.execute)"
+    ]
 
 
 @pytest.mark.parametrize("part", ["source", "code"])
@@ -143,7 +155,9 @@ def test_a_chapter_depends_on_the_code_it_names(tmp_path):
     def files(source):
         return {path.name for path in chapters.code_files(notebook(tmp_path / "n.ipynb", source))}
 
-    assert {"metrics.py", "chapters.py"} <= files("from fcdd import metrics") and "svdd.py" not in files("from fcdd import metrics")
+    assert {"metrics.py", "chapters.py"} <= files("from fcdd import metrics") and "svdd.py" not in files(
+        "from fcdd import metrics"
+    )
     assert "svdd.py" in files("import fcdd\nfcdd.SVDD()")
     assert {"detectors.py", "training.py", "networks.py"} <= files("from fcdd import FCDD")
 
@@ -156,7 +170,9 @@ def test_parameters_of_papermill_that_the_chapter_does_not_know():
     chapters.refuse_unknown(["", first, papermill])
     chapters.refuse_unknown(["", first])
     chapters.refuse_unknown([])
-    with pytest.raises(ValueError, match="unknown parameters sede, x; this chapter knows device, normal, profile, seed"):
+    with pytest.raises(
+        ValueError, match="unknown parameters sede, x; this chapter knows device, normal, profile, seed"
+    ):
         chapters.refuse_unknown(["", first, "# Parameters\nsede = 3\nx = 1\nseed = 2\n", "later = 1"])
     chapters.refuse_unknown(["", first, papermill, "other = 1"])  # what a chapter sets later is its own
 
@@ -167,11 +183,3 @@ def test_begin_refuses_unknown_names():
         chapters.begin("huge")
     with pytest.raises(ValueError, match="unknown class 'Hat' of fashion-mnist-small; known: T-shirt/top"):
         chapters.begin("smoke", "Hat")
-
-
-def test_papermill_itself_is_stopped_by_begin(tmp_path):
-    """``papermill -p`` with a misspelt name only warns; the chapter's first call ends it."""
-    source = notebook(tmp_path / "n.ipynb", "from fcdd.study import begin\nbegin(profile, normal)")
-    command = [sys.executable, "-m", "papermill", str(source), str(tmp_path / "out.ipynb"), "-p", "sede", "3", "--no-progress-bar"]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1], check=False)
-    assert result.returncode != 0 and "unknown parameters sede; this chapter knows" in result.stderr

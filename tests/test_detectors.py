@@ -65,7 +65,9 @@ def test_constructor_only_stores(name):
 
 def test_get_set_clone(detector):
     params = detector.get_params()
-    assert params["seed"] == 0 and {"network", "epochs", "batch_size", "learning_rate", "seed", "device"} <= params.keys()
+    assert (
+        params["seed"] == 0 and {"network", "epochs", "batch_size", "learning_rate", "seed", "device"} <= params.keys()
+    )
     twin = clone(detector)
     assert twin.get_params() == params and not hasattr(twin, "network_")
     assert twin.set_params(epochs=7, nu=0.3).epochs == 7
@@ -239,7 +241,9 @@ def test_maps(detector, boots):
     assert maps.shape == (len(boots.test), 28, 28) and maps.dtype == np.float32
     assert np.isfinite(maps).all() and (maps >= 0).all()
     assert (maps.std((1, 2)) > 0).all()
-    np.testing.assert_allclose(detector.anomaly_map(boots.test.images[:3].float() / 255), maps[:3], rtol=1e-2, atol=1e-4)
+    np.testing.assert_allclose(
+        detector.anomaly_map(boots.test.images[:3].float() / 255), maps[:3], rtol=1e-2, atol=1e-4
+    )
 
 
 def test_map_of_fcdd_shows_where(fitted, boots):
@@ -472,7 +476,7 @@ def test_bad_parameters(boots, name, options, text):
     ("FCDD", {"exposure_limit": 0}, "limit"),
     ("FCDD", {"sigma": -1.0}, "sigma"),
     ("FCDD", {"sigma": 0.0}, "sigma"),
-    # a network whose output is a map gives Deep SVDD, Deep SAD and HSC scores of the wrong shape
+
     ("DeepSVDD", {"network": "fcdd_cnn28"}, "vector|dense|lenet"),
     ("DeepSVDD", {"network": "fcdd_cnn28", "pretrain_epochs": 1}, "vector|dense|lenet"),
     ("DeepSAD", {"network": "fcdd_cnn28"}, "vector|dense|lenet"),

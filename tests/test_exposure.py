@@ -105,11 +105,15 @@ def test_channels_and_size_are_made_to_fit():
 
 @pytest.mark.parametrize("source", ["cifar-1000", "no/such/folder"])
 def test_unknown_sources(source):
-    with pytest.raises(ValueError, match=f"unknown exposure '{source}': no such folder; expected 'photographs', 'confetti'"):
+    with pytest.raises(
+        ValueError, match=f"unknown exposure '{source}': no such folder; expected 'photographs', 'confetti'"
+    ):
         exposure.source(source, 1, (28, 28))
 
 
-@pytest.mark.parametrize("source, text", [(3, "exposure to be an array"), (np.zeros((2, 28, 28)), "add the channel axis")])
+@pytest.mark.parametrize(
+    "source, text", [(3, "exposure to be an array"), (np.zeros((2, 28, 28)), "add the channel axis")]
+)
 def test_arrays_that_are_no_images(source, text):
     with pytest.raises(ValueError, match=text):
         exposure.source(source, 1, (28, 28))
@@ -123,7 +127,9 @@ def test_an_empty_folder(tmp_path):
 # ---- confetti ----
 
 
-@pytest.mark.parametrize("channels, size, ground", [(1, (28, 28), 255), (3, (64, 64), 200), (3, (96, 64), 0), (1, (28, 28), 0)])
+@pytest.mark.parametrize(
+    "channels, size, ground", [(1, (28, 28), 255), (3, (64, 64), 200), (3, (96, 64), 0), (1, (28, 28), 0)]
+)
 def test_confetti_changes_every_image(channels, size, ground):
     nominal = blank(300, channels, size, ground)
     images = exposure.confetti(nominal, generator(2))

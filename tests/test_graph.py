@@ -1,4 +1,4 @@
-"""The graph in a copy of the project, in a folder whose name holds a space: built, left alone, changed, killed, continued."""
+"""The graph in a copy of the project, in a folder whose name holds a space: built, changed, killed, continued."""
 
 import json
 import os
@@ -8,14 +8,22 @@ import subprocess
 import sys
 import time
 
-import pytest
-
-pytestmark = pytest.mark.xdist_group("book")
+from filelock import FileLock
 
 
 def snakemake(root, *arguments, **options):
     """Runs the graph of the copy in profile smoke, as the Makefile does."""
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--scheduler", "greedy", "--rerun-incomplete", "--nolock"]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--cores",
+        "2",
+        "--scheduler",
+        "greedy",
+        "--rerun-incomplete",
+        "--nolock",
+    ]
     environment = os.environ | {"PYTHONPATH": str(root)}
     options = {"capture_output": True, "text": True, "check": False} | options
     return subprocess.run([*command, *arguments, "--config", "profile=smoke"], cwd=root, env=environment, **options)
@@ -82,7 +90,17 @@ def test_killed_build_continues_where_it_was(book, checkout):
     records = checkout / "_build" / "records" / "smoke"
     for path in [*records.rglob("*.json"), *(checkout / "_build" / "runs" / "smoke").glob("*.csv")]:
         path.unlink()
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--scheduler", "greedy", "--rerun-incomplete", "--nolock"]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--cores",
+        "2",
+        "--scheduler",
+        "greedy",
+        "--rerun-incomplete",
+        "--nolock",
+    ]
     process = subprocess.Popen(
         [*command, "study", "--config", "profile=smoke"], cwd=checkout, env=os.environ | {"PYTHONPATH": str(checkout)},
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
@@ -103,8 +121,6 @@ def test_killed_build_continues_where_it_was(book, checkout):
 
 
 def test_second_build_at_once_is_refused(book, checkout):
-    from filelock import FileLock
-
     with FileLock(checkout / "_build" / "graph.lock"):
         result = snakemake(checkout, "study")
     assert result.returncode != 0
@@ -112,7 +128,16 @@ def test_second_build_at_once_is_refused(book, checkout):
 
 
 def test_papermill_by_hand_refuses_unknown_parameters(checkout, tmp_path):
-    command = [sys.executable, "-m", "papermill", "notebooks/00_anomalies.ipynb", str(tmp_path / "out.ipynb"), "-p", "profil", "smoke"]
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        "notebooks/00_anomalies.ipynb",
+        str(tmp_path / "out.ipynb"),
+        "-p",
+        "profil",
+        "smoke",
+    ]
     environment = os.environ | {"PYTHONPATH": str(checkout)}
     result = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode != 0

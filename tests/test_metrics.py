@@ -11,7 +11,8 @@ from fcdd.metrics import aupro, auroc, bootstrap_interval, paired_test, pixel_au
 
 
 @st.composite
-def labelled_scores(draw, levels=st.integers(-5, 5)):
+def labelled_scores(draw, levels=None):
+    levels = st.integers(-5, 5) if levels is None else levels
     n = draw(st.integers(2, 60))
     anomalous = np.array([True, False, *draw(st.lists(st.booleans(), min_size=n - 2, max_size=n - 2))])
     return anomalous, np.array(draw(st.lists(levels, min_size=n, max_size=n)), float)
@@ -144,10 +145,10 @@ def test_aupro_refuses_what_auroc_refuses():
     masks, maps = defects(0)
     with pytest.raises(ValueError, match="nominal and anomalous"):
         aupro(np.zeros_like(masks), maps)
+    maps[0, 0, 0] = np.nan
     with pytest.raises(ValueError, match="without NaN, found 1"):
-        maps[0, 0, 0] = np.nan
         aupro(masks, maps)
-    with pytest.raises(ValueError, match="one score for each label"):
+    with pytest.raises(ValueError, match="of one shape"):
         aupro(masks, maps[:2])
 
 

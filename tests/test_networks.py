@@ -83,7 +83,7 @@ def test_layers_follow_the_official_recipe():
 def test_decoder_mirrors_the_encoder(name, channels):
     encoder, size = networks.build(name, channels), side(name)
     networks.first_forward(encoder, channels, (size, size))
-    decoder = networks.decoder(encoder, channels, size)
+    decoder = networks.decoder(encoder, (channels, size, size))
     images = decoder(encoder.eval()(torch.rand(3, channels, size, size)))
     assert images.shape == (3, channels, size, size) and 0 <= images.min() <= images.max() <= 1
     assert not [key for key, _ in decoder.named_parameters() if "bias" in key]
@@ -92,7 +92,7 @@ def test_decoder_mirrors_the_encoder(name, channels):
 def test_decoder_of_an_odd_latent_space():
     encoder = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(100, 50))
     with pytest.raises(ValueError, match="multiple of 16 outputs, got 50"):
-        networks.decoder(encoder, 1, 28)
+        networks.decoder(encoder, (1, 28, 28))
 
 
 def test_unknown_name_lists_the_known():

@@ -25,6 +25,7 @@ def write(
         "schema": records.SCHEMA_VERSION,
         "run": {**run.__dict__, "id": run.id},
         "settings": {},
+        "selection": {"dataset": dataset, "train": None, "test": None},
         "metrics": {"auroc": auroc},
         "history": [],
         "images": {"train": 1, "test": 1},

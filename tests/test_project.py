@@ -40,7 +40,9 @@ def locked():
     for line in lines:
         match = re.match(r"([\w.-]+)(?:\[[\w,-]+\])?==([\w.+!]+)", line)
         assert match, f"not pinned: {line[:80]}"
-        found.setdefault(normal_name(match[1]), []).append((match[2], len(re.findall(r"--hash=sha256:[0-9a-f]{64}", line))))
+        found.setdefault(normal_name(match[1]), []).append(
+            (match[2], len(re.findall(r"--hash=sha256:[0-9a-f]{64}", line)))
+        )
     return found
 
 

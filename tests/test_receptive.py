@@ -27,7 +27,7 @@ def test_field_equals_the_official_code(golden, name):
 
 def test_field_of_vgg_in_the_golden_numbers(golden):
     read = (golden[f"FCDD_CNN224_VGG/{key}"].item() for key in ("extent", "jump", "shift"))
-    assert VGG == tuple(read)
+    assert tuple(read) == VGG
 
 
 @pytest.mark.parametrize("sigma", ["1.2", "12"])
@@ -70,7 +70,10 @@ def test_field_is_what_the_gradient_sees(network):
     for axis, index in ((1, place), (0, place + 1)):
         seen = gradient[0, 0].sum(axis).nonzero().flatten()
         middle = field.offset + index * field.stride
-        assert [seen.min().item(), seen.max().item()] == [middle - (field.extent - 1) / 2, middle + (field.extent - 1) / 2]
+        assert [seen.min().item(), seen.max().item()] == [
+            middle - (field.extent - 1) / 2,
+            middle + (field.extent - 1) / 2,
+        ]
 
 
 def test_field_of_max_pooling():
@@ -110,15 +113,19 @@ def dense(maps, field, size, sigma):
     return canvas[..., start : start + size, start : start + size]
 
 
-@given(st.integers(1, 25), st.integers(1, 6), st.integers(1, 7), st.integers(1, 40), st.sampled_from([0.4, 1.2, 5, 12.0]),
-       st.integers(0, 5))  # fmt: skip
+@given(st.integers(1, 25), st.integers(1, 6), st.integers(1, 7), st.integers(1, 40),
+       st.sampled_from([0.4, 1.2, 5, 12.0]), st.integers(0, 5))  # fmt: skip
 def test_separable_upsampling_equals_the_transposed_convolution(extent, stride, n, size, sigma, whole):
     field = ReceptiveField(extent, stride, whole + (0.0 if extent % 2 else 0.5))
     maps = torch.randn(2, 1, n, n, generator=torch.Generator().manual_seed(extent * n + size))
-    torch.testing.assert_close(upsample(maps, field, size, sigma), dense(maps, field, size, sigma), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        upsample(maps, field, size, sigma), dense(maps, field, size, sigma), rtol=1e-5, atol=1e-5
+    )
 
 
-@pytest.mark.parametrize("field", [ReceptiveField(16, 4, 1.5), ReceptiveField(59, 8, 0.0), VGG, ReceptiveField(7, 3, 2.0)])
+@pytest.mark.parametrize(
+    "field", [ReceptiveField(16, 4, 1.5), ReceptiveField(59, 8, 0.0), VGG, ReceptiveField(7, 3, 2.0)]
+)
 def test_a_delta_is_centred_where_the_pixel_looks(field):
     n = 8
     size = int(field.offset + field.stride * n) + 1
@@ -141,7 +148,9 @@ def test_kernel_peak_and_symmetry(extent, sigma):
 def test_gain_of_a_constant_map():
     """A constant map comes out with the gain of the papers' facts: 0.25 for CNN28 at sigma 1.2, 3.69 for VGG at 12."""
     for field, n, size, sigma, gain in ((ReceptiveField(16, 4, 1.5), 7, 28, 1.2, 0.25), (VGG, 28, 224, 12.0, 3.69)):
-        inner = upsample(torch.ones(1, 1, n, n), field, size, sigma)[0, 0, size // 3 : -size // 3, size // 3 : -size // 3]
+        inner = upsample(torch.ones(1, 1, n, n), field, size, sigma)[
+            0, 0, size // 3 : -size // 3, size // 3 : -size // 3
+        ]
         assert inner.mean().item() == pytest.approx(gain, rel=0.02)
 
 

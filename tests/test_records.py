@@ -80,15 +80,17 @@ def test_split_is_cut_to_the_profile():
     nominal = ~data.train.anomalous
     assert nominal.sum() == 128 and (data.train.y[nominal] == 0).all()
     assert len(data.train) - 128 == 7 and (data.train.y[~nominal] == -1).all()  # 5 %
-    assert {name: (data.test.names == name).sum() for name in set(data.test.names)} == dict.fromkeys(set(data.test.names), 20)
+    assert {name: (data.test.names == name).sum() for name in set(data.test.names)} == dict.fromkeys(
+        set(data.test.names), 20
+    )
     assert len(data.test) == 200
     whole = protocol.split("quick", "Bag")
     assert len(whole.train) == 1000 and len(whole.test) == 2000
 
 
 def test_data_hash_follows_images_and_labels():
-    first, second, labelled = (protocol.split("smoke", normal, labelled=share)
-                               for normal, share in (("Ankle boot", 0), ("T-shirt/top", 0), ("Ankle boot", 0.05)))  # fmt: skip
+    wanted = (("Ankle boot", 0), ("T-shirt/top", 0), ("Ankle boot", 0.05))
+    first, second, labelled = (protocol.split("smoke", normal, labelled=share) for normal, share in wanted)
     hashes = [protocol.data_hash(data) for data in (first, first, second, labelled)]
     assert hashes[0] == hashes[1] and len(set(hashes)) == 3
 
@@ -226,7 +228,11 @@ def test_table(record, tmp_path):
     for k, profile in enumerate(("smoke", "quick", "quick")):
         copy = changed(record, "run.id", f"{profile}/a/b/{k}")
         records.write(changed(changed(copy, "metrics.auroc", k / 4), "run.profile", profile), tmp_path)
-    assert records.table(tmp_path).set_index("id")["auroc"].to_dict() == {"smoke/a/b/0": 0, "quick/a/b/1": 0.25, "quick/a/b/2": 0.5}
+    assert records.table(tmp_path).set_index("id")["auroc"].to_dict() == {
+        "smoke/a/b/0": 0,
+        "quick/a/b/1": 0.25,
+        "quick/a/b/2": 0.5,
+    }
     assert len(records.table(tmp_path, "quick")) == 2
     row = records.table(tmp_path, "smoke").iloc[0]
     assert row["method"] == "fcdd" and row["normal"] == "Ankle boot" and row["code"] == record["code"]["sha256"][:12]
@@ -273,8 +279,10 @@ def test_engine_goes_on_after_a_failure_and_reports_it(record, tmp_path, monkeyp
     with pytest.raises(RuntimeError) as error:
         engine.run_all(runs, "cpu", tmp_path)
     assert str(error.value).splitlines() == [
-        "2 of 4 runs failed:", f"- {runs[0].id}: ValueError('no luck with 0')", f"- {runs[2].id}: ValueError('no luck with 2')"
-    ]  # fmt: skip
+        "2 of 4 runs failed:",
+        f"- {runs[0].id}: ValueError('no luck with 0')",
+        f"- {runs[2].id}: ValueError('no luck with 2')",
+    ]
     assert [records.is_current(run, tmp_path) for run in runs] == [False, True, False, True]
     monkeypatch.setattr(protocol, "execute", lambda run, device: changed(record, "run.id", run.id))
     assert len(engine.run_all(runs, "cpu", tmp_path)) == 4
@@ -299,4 +307,4 @@ def test_published_values():
     assert {"dataset", "method", "normal", "auroc", "source", "citation", "confidence"} == set(table.columns)
     assert len(table) > 20 and table["auroc"].between(0, 1).all()
     assert not table.duplicated(["dataset", "method", "normal", "source"]).any()
-    assert verdicts.PUBLISHED == Path(__file__).parents[1] / "data" / "published.yml"
+    assert Path(__file__).parents[1] / "data" / "published.yml" == verdicts.PUBLISHED

@@ -63,7 +63,8 @@ def test_rbf_is_the_one_class_svm(X, nu):
     assert model.radius_**2 == pytest.approx(1 + 2 * other.intercept_[0] / total + norm, abs=1e-6)
     anomalous = np.linalg.norm(queries - 3, axis=1) > 5
     assert roc_auc_score(anomalous, -scores) == pytest.approx(
-        roc_auc_score(anomalous, -other.score_samples(queries)), abs=1e-6)
+        roc_auc_score(anomalous, -other.score_samples(queries)), abs=1e-6
+    )
 
 
 def test_fashion_mnist_matches_the_one_class_svm():
@@ -77,7 +78,8 @@ def test_fashion_mnist_matches_the_one_class_svm():
     queries = np.concatenate([nominal, other_class])
     anomalous = np.arange(len(queries)) >= len(nominal)
     assert roc_auc_score(anomalous, model.anomaly_score(queries)) == pytest.approx(
-        roc_auc_score(anomalous, -other.score_samples(queries.reshape(len(queries), -1) / 255)), abs=1e-6)
+        roc_auc_score(anomalous, -other.score_samples(queries.reshape(len(queries), -1) / 255)), abs=1e-6
+    )
 
 
 @pytest.mark.parametrize("cache_mb, working_set", [(1000, 256), (0.01, 20)])
@@ -86,8 +88,11 @@ def test_fashion_mnist_matches_the_one_class_svm():
 def test_kkt_conditions(X, kernel, options, C, cache_mb, working_set, monkeypatch):
     monkeypatch.setattr(fcdd.svdd, "WORKING_SET", working_set)  # 20: many working sets, rows given up and recomputed
     model = SVDD(kernel=kernel, C=C, cache_mb=cache_mb, tol=1e-8, **options).fit(X)
-    K = {"rbf": lambda: rbf_kernel(X, gamma=model.gamma_), "linear": lambda: (X - 3) @ (X - 3).T,
-         "poly": lambda: polynomial_kernel(X, gamma=model.gamma_, **options)}[kernel]()
+    K = {
+        "rbf": lambda: rbf_kernel(X, gamma=model.gamma_),
+        "linear": lambda: (X - 3) @ (X - 3).T,
+        "poly": lambda: polynomial_kernel(X, gamma=model.gamma_, **options),
+    }[kernel]()
     assert model.alpha_.sum() == pytest.approx(1, abs=1e-10)
     assert (model.alpha_ >= 0).all() and (model.alpha_ <= C).all()
     assert model.kkt_gap_ <= 1e-8
@@ -98,8 +103,15 @@ def test_kkt_conditions(X, kernel, options, C, cache_mb, working_set, monkeypatc
 def test_dual_against_a_general_solver():
     X = np.random.default_rng(3).normal(size=(25, 2))
     K = rbf_kernel(X, gamma=0.7)
-    result = minimize(lambda a: a @ K @ a, np.full(25, 1 / 25), jac=lambda a: 2 * K @ a, bounds=[(0, 0.1)] * 25,
-                      constraints={"type": "eq", "fun": lambda a: a.sum() - 1}, method="SLSQP", options={"ftol": 1e-14})
+    result = minimize(
+        lambda a: a @ K @ a,
+        np.full(25, 1 / 25),
+        jac=lambda a: 2 * K @ a,
+        bounds=[(0, 0.1)] * 25,
+        constraints={"type": "eq", "fun": lambda a: a.sum() - 1},
+        method="SLSQP",
+        options={"ftol": 1e-14},
+    )
     assert SVDD(C=0.1, gamma=0.7, tol=1e-9).fit(X).dual_value_ == pytest.approx(1 - result.fun, rel=1e-6)
 
 
@@ -289,26 +301,43 @@ def test_too_few_steps_warn(X):
         assert SVDD(gamma=5.0, max_iter=3).fit(X).n_iter_ == 3
 
 
-@pytest.mark.parametrize("parameters, message", [
-    ({"nu": 0}, r"nu: expected a fraction in \(0, 1\]"), ({"nu": 1.5}, "nu: expected"),
-    ({"nu": np.nan}, "nu: expected"),
-    ({"C": 0.001}, "infeasible.*raise C"), ({"C": -1}, "C: expected a positive"), ({"kernel": "cubic"}, "kernel: exp"),
-    ({"gamma": "auto"}, "gamma: expected"), ({"gamma": 0.0}, "gamma: expected"), ({"gamma": None}, "gamma: expected"),
-    ({"width": -1}, "width: expected"), ({"C_negative": 0}, "C_negative: exp"), ({"tol": 0}, "tol: expected"),
-    ({"kernel": "poly", "gamma": "rejection"}, "chooses an rbf width"), ({"device": "cuda"}, "solved on the CPU"),
-    ({"kernel": "precomputed"}, "square symmetric"), ({"kernel": lambda A, B: np.ones(3)}, "from kernel"),
-    ({"kernel": lambda A, B: np.full((len(A), len(B)), np.nan)}, "finite"),
-])
+@pytest.mark.parametrize(
+    "parameters, message",
+    [
+        ({"nu": 0}, r"nu: expected a fraction in \(0, 1\]"),
+        ({"nu": 1.5}, "nu: expected"),
+        ({"nu": np.nan}, "nu: expected"),
+        ({"C": 0.001}, "infeasible.*raise C"),
+        ({"C": -1}, "C: expected a positive"),
+        ({"kernel": "cubic"}, "kernel: exp"),
+        ({"gamma": "auto"}, "gamma: expected"),
+        ({"gamma": 0.0}, "gamma: expected"),
+        ({"gamma": None}, "gamma: expected"),
+        ({"width": -1}, "width: expected"),
+        ({"C_negative": 0}, "C_negative: exp"),
+        ({"tol": 0}, "tol: expected"),
+        ({"kernel": "poly", "gamma": "rejection"}, "chooses an rbf width"),
+        ({"device": "cuda"}, "solved on the CPU"),
+        ({"kernel": "precomputed"}, "square symmetric"),
+        ({"kernel": lambda A, B: np.ones(3)}, "from kernel"),
+        ({"kernel": lambda A, B: np.full((len(A), len(B)), np.nan)}, "finite"),
+    ],
+)
 def test_bad_parameters(X, parameters, message):
     with pytest.raises(ValueError, match=message):
         SVDD(**parameters).fit(X)
 
 
-@pytest.mark.parametrize("y, message", [
-    (np.full(300, 2), r"expected \+1 \(nominal\)"), (np.full(300, np.nan), "expected"),
-    (np.ones(7), "one label a sample"),
-    (-np.ones(300), "at least one nominal"), (np.full(300, "good"), "map other labels"),
-])
+@pytest.mark.parametrize(
+    "y, message",
+    [
+        (np.full(300, 2), r"expected \+1 \(nominal\)"),
+        (np.full(300, np.nan), "expected"),
+        (np.ones(7), "one label a sample"),
+        (-np.ones(300), "at least one nominal"),
+        (np.full(300, "good"), "map other labels"),
+    ],
+)
 def test_bad_labels(X, y, message):
     with pytest.raises(ValueError, match=message):
         SVDD().fit(X, y)
@@ -351,14 +380,28 @@ def test_scikit_learn_checks(estimator, check):
 
 
 LABELLED = "hands fit a y in {0, 1, 2}, which SVDD must refuse: its labels are +1, 0, -1; passes with y=None, above"
-REFUSES = dict.fromkeys((
-    "check_fit_score_takes_y", "check_estimators_overwrite_params", "check_dont_overwrite_parameters",
-    "check_estimators_fit_returns_self", "check_readonly_memmap_input", "check_n_features_in_after_fitting",
-    "check_positive_only_tag_during_fit", "check_estimators_dtypes", "check_dtype_object",
-    "check_f_contiguous_array_estimator", "check_classifier_data_not_an_array",
-    "check_non_transformer_estimators_n_iter", "check_methods_sample_order_invariance",
-    "check_methods_subset_invariance", "check_fit2d_1feature",
-    "check_dict_unchanged", "check_fit2d_predict1d"), LABELLED)
+REFUSES = dict.fromkeys(
+    (
+        "check_fit_score_takes_y",
+        "check_estimators_overwrite_params",
+        "check_dont_overwrite_parameters",
+        "check_estimators_fit_returns_self",
+        "check_readonly_memmap_input",
+        "check_n_features_in_after_fitting",
+        "check_positive_only_tag_during_fit",
+        "check_estimators_dtypes",
+        "check_dtype_object",
+        "check_f_contiguous_array_estimator",
+        "check_classifier_data_not_an_array",
+        "check_non_transformer_estimators_n_iter",
+        "check_methods_sample_order_invariance",
+        "check_methods_subset_invariance",
+        "check_fit2d_1feature",
+        "check_dict_unchanged",
+        "check_fit2d_predict1d",
+    ),
+    LABELLED,
+)
 
 
 @parametrize_with_checks([SVDD()], expected_failed_checks=lambda estimator: REFUSES)

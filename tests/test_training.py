@@ -22,7 +22,9 @@ def unchanged(x):
 
 def batches(images, y=None, **options):
     y = torch.zeros(len(images), dtype=torch.int64) if y is None else y
-    return training.Batches(images, y, options.pop("prepare", unchanged), options.pop("generator", generator()), **options)
+    return training.Batches(
+        images, y, options.pop("prepare", unchanged), options.pop("generator", generator()), **options
+    )
 
 
 def black(x, _):
@@ -58,7 +60,7 @@ def test_about_half_of_the_nominal_images_become_outliers_and_their_labels_say_s
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 1.0])
 def test_share_of_outliers(share):
-    (_, y, _), = batches(numbered(200), exposure=black, share=share).epoch(200)
+    ((_, y, _),) = batches(numbered(200), exposure=black, share=share).epoch(200)
     assert (y < 0).float().mean().item() == pytest.approx(share, abs=0.1 * (0 < share < 1))
 
 
@@ -159,8 +161,8 @@ def test_training_minimises_and_tells_the_loss_of_every_epoch():
 
 
 def test_history_is_the_mean_loss():
-    history = training.train(linear(), lambda z, y, m: y.float() + 0 * z.sum(1), batches(numbered(8), torch.arange(8) % 2),
-                             training.Schedule(2, 4, 0.1))  # fmt: skip
+    source = batches(numbered(8), torch.arange(8) % 2)
+    history = training.train(linear(), lambda z, y, m: y.float() + 0 * z.sum(1), source, training.Schedule(2, 4, 0.1))
     assert history == [0.5, 0.5]
 
 

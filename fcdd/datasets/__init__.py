@@ -8,7 +8,20 @@ from .folders import folder, image_folder, pictures
 from .idx import FAMILY, read_family
 from .split import Images, Split, one_vs_rest
 
-__all__ = ["DataError", "Images", "Split", "classes", "find", "folder", "image_folder", "load", "load_all", "names", "pictures", "places"]
+__all__ = [
+    "DataError",
+    "Images",
+    "Split",
+    "classes",
+    "find",
+    "folder",
+    "image_folder",
+    "load",
+    "load_all",
+    "names",
+    "pictures",
+    "places",
+]
 
 
 def names() -> list[str]:
@@ -21,13 +34,15 @@ def classes(name: str) -> list[str]:
     return list(_entry(name).classes)
 
 
-def load(name: str, normal: str | None = None, root=None, *, labelled: float = 0.0, seed: int = 0, download: bool = False) -> Split:
+def load(
+    name: str, normal: str | None = None, root=None, *, labelled: float = 0.0, seed: int = 0, download: bool = False
+) -> Split:
     """The data set ``name`` with class ``normal`` nominal and every other class anomalous.
 
     ``root`` is a folder to look in; by default ``data/cache``, the folders in ``$FCDD_DATA`` and Debian's
     ``/usr/share/datasets``, in this order. ``labelled`` is the share of labelled anomalies among the training
-    images (drawn by ``seed`` from one other class, which ``seed`` draws too), for Deep SAD. ``download=True`` fetches what is
-    missing into ``data/cache``. The result's ``source`` says which folder was used.
+    images (drawn by ``seed`` from one other class, which ``seed`` draws too), for Deep SAD. ``download=True`` fetches
+    what is missing into ``data/cache``. The result's ``source`` says which folder was used.
 
     Raises ValueError for an unknown name or class, FileNotFoundError where the data is not found, and
     :class:`DataError` where a file is damaged.

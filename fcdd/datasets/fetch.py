@@ -29,14 +29,20 @@ def places(root=None) -> list[Path]:
     missing = [str(p) for p in named if not Path(p).is_dir()]
     if missing:
         origin = "root" if root is not None else f"$FCDD_DATA (folders separated by {os.pathsep!r})"
-        raise FileNotFoundError(f"{origin} names {', '.join(missing)}, which is not a folder; create it or correct the name")
+        raise FileNotFoundError(
+            f"{origin} names {', '.join(missing)}, which is not a folder; create it or correct the name"
+        )
     return [Path(root)] if root is not None else [cache(), *map(Path, named), DEBIAN]
 
 
 def find(name: str, inside: tuple[str, ...], files: tuple[str, ...], root=None) -> Path | None:
-    """The first folder that holds all ``files`` (or their .gz), looking in every place under every name in ``inside``."""
+    """The first folder that holds all ``files`` (or their .gz), looking in every place under every name in ``inside``.
+
+    A place that itself ends in such a name counts too; any other does not, as data sets share their files' names.
+    """
     for place in places(root):
-        for folder in (place / part for part in (*inside, ".")):
+        itself = [place] if any(place.parts[-len(Path(part).parts) :] == Path(part).parts for part in inside) else []
+        for folder in (*itself, *(place / part for part in inside)):
             if all((folder / file).exists() or (folder / f"{file}.gz").exists() for file in files):
                 return folder
     return None

@@ -22,7 +22,9 @@ def folder(path, size: tuple[int, int] = (224, 224), channels: int = 3) -> Split
     path = Path(path)
     good, defects = pictures(path / "train" / "good"), sorted(p for p in (path / "test").glob("*") if p.is_dir())
     if not good:
-        raise FileNotFoundError(f"expected nominal images in {path / 'train' / 'good'}, found none (of {', '.join(sorted(SUFFIXES))})")
+        raise FileNotFoundError(
+            f"expected nominal images in {path / 'train' / 'good'}, found none (of {', '.join(sorted(SUFFIXES))})"
+        )
     tests = [file for defect in defects for file in pictures(defect)]
     problems: list[str] = []
     train_images = _read(good, size, channels, problems)
@@ -33,7 +35,12 @@ def folder(path, size: tuple[int, int] = (224, 224), channels: int = 3) -> Split
     anomalous = np.array([file.parent.name != "good" for file in tests])
     names = np.array([f"{file.parent.name}/{file.stem}" for file in tests])
     y = torch.from_numpy(np.where(anomalous, -1, 1))
-    train = Images(train_images, torch.zeros(len(good), dtype=torch.int64), np.zeros(len(good), bool), np.array([f.stem for f in good]))
+    train = Images(
+        train_images,
+        torch.zeros(len(good), dtype=torch.int64),
+        np.zeros(len(good), bool),
+        np.array([f.stem for f in good]),
+    )
     return Split(path.name, "good", train, Images(test_images, y, anomalous, names, masks > 127), str(path))
 
 
@@ -54,6 +61,13 @@ def pictures(path: Path) -> list[Path]:
     return sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
 
 
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """16-bit grey pictures brought to 8 bits; Pillow's own conversion would clip them to white."""
+    if not image.mode.startswith("I"):
+        return image
+    return Image.fromarray((np.asarray(image, np.float32) / 257).round().clip(0, 255).astype(np.uint8))
+
+
 def _mask_of(path: Path, file: Path) -> Path | None:
     return None if file.parent.name == "good" else path / "ground_truth" / file.parent.name / f"{file.stem}_mask.png"
 
@@ -68,7 +82,9 @@ def _read(files, size, channels, problems, optional=False) -> torch.Tensor:
         try:
             if file is not None:
                 with Image.open(file) as image:
-                    array = np.asarray(image.convert(mode).resize((size[1], size[0]), resample)).reshape(blank.shape)
+                    array = np.asarray(_eight_bit(image).convert(mode).resize((size[1], size[0]), resample)).reshape(
+                        blank.shape
+                    )
         except FileNotFoundError:
             problems.append(f"{file}: missing (every image in a defect folder needs a mask)")
         except (UnidentifiedImageError, OSError) as error:

@@ -89,9 +89,21 @@ def read_family(name: str, root=None, may_download: bool = False) -> tuple[dict,
         raise FileNotFoundError(_how_to_get(name, entry, root))
     logging.getLogger("fcdd").info("%s: read from %s", name, folder)
     arrays = {key: _read_idx(folder, file, entry.sha256.get(key)) for key, file in files.items()}
+    _check_together(folder, arrays, len(entry.classes))
     if entry.parts == ("test",):  # one part only: it serves as both
         arrays |= {key.replace("test", "train"): value for key, value in arrays.items()}
     return arrays, str(folder)
+
+
+def _check_together(folder: Path, arrays: dict, classes: int) -> None:
+    for part in {key.split("_")[0] for key in arrays}:
+        images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
+        if len(images) != len(labels) or labels.max() >= classes:
+            raise DataError(
+                f"the {part} files in {folder} do not belong together: {len(images)} images, "
+                f"{len(labels)} labels up to "
+                f"{int(labels.max())} of {classes} classes; fetch them again"
+            )
 
 
 def _how_to_get(name, entry, root) -> str:
@@ -130,4 +142,7 @@ def _read_embedded() -> dict:
     if found != EMBEDDED_SHA256:
         raise DataError(f"{EMBEDDED} is damaged: expected sha256 {EMBEDDED_SHA256}, got {found}; check it out again")
     with np.load(EMBEDDED) as arrays:
-        return {key: torch.from_numpy(arrays[key]).long() if "labels" in key else torch.from_numpy(arrays[key]) for key in FILES}
+        return {
+            key: torch.from_numpy(arrays[key]).long() if "labels" in key else torch.from_numpy(arrays[key])
+            for key in FILES
+        }

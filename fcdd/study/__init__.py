@@ -4,7 +4,22 @@ from .chapters import begin
 from .protocol import METHODS, Run, classes, profile, run, runs, settings, split
 from .records import COMMITTED, FRESH, table
 
-__all__ = ["COMMITTED", "FRESH", "METHODS", "Run", "begin", "classes", "ensure", "profile", "published", "run", "runs", "settings", "split", "table"]
+__all__ = [
+    "COMMITTED",
+    "FRESH",
+    "METHODS",
+    "Run",
+    "begin",
+    "classes",
+    "ensure",
+    "profile",
+    "published",
+    "run",
+    "runs",
+    "settings",
+    "split",
+    "table",
+]
 
 
 def ensure(profile_name: str, methods=None, nominal=None, device: str = "auto"):

@@ -27,7 +27,12 @@ def render(profile: str, root: Path = records.ROOT, executed: Path | None = None
     command += ["build", str(source), "--path-output", str(build.parent)]
     environment = os.environ | {"FCDD_PROFILE": profile, "FCDD_ROOT": str(root)}
     result = subprocess.run(
-        [*command, "-W", "-n", "--keep-going", "--quiet"], cwd=root, env=environment, capture_output=True, text=True, check=False
+        [*command, "-W", "-n", "--keep-going", "--quiet"],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     index = build / "html" / "index.html"
     if result.returncode or not index.exists():
@@ -54,7 +59,11 @@ def stage(root: Path, executed: Path, source: Path) -> Path:
     files = {Path("_config.yml"): root / "_config.yml", Path("_toc.yml"): root / "_toc.yml"}
     pages = [p for p in (root / "book").rglob("*") if p.is_file() and "__pycache__" not in p.parts]
     files |= {page.relative_to(root): page for page in pages}
-    files |= {Path("notebooks") / chapter.name: chapter for chapter in executed.glob("[0-9]*.ipynb") if ".failed" not in chapter.name}
+    files |= {
+        Path("notebooks") / chapter.name: chapter
+        for chapter in executed.glob("[0-9]*.ipynb")
+        if ".failed" not in chapter.name
+    }
     for old in [p for p in source.rglob("*") if p.is_file() and p.relative_to(source) not in files]:
         old.unlink()
     for name, file in files.items():

@@ -41,7 +41,9 @@ def refuse_unknown(cells: list[str]) -> None:
         if cell.startswith("# Parameters\n") and cell is not first:
             unknown = sorted(_assigned(cell) - _assigned(first))
             if unknown:
-                raise ValueError(f"unknown parameters {', '.join(unknown)}; this chapter knows {', '.join(sorted(_assigned(first)))}")
+                raise ValueError(
+                    f"unknown parameters {', '.join(unknown)}; this chapter knows {', '.join(sorted(_assigned(first)))}"
+                )
 
 
 def _assigned(cell: str) -> set[str]:
@@ -66,7 +68,11 @@ def execute(notebook: Path, output: Path, parameters: dict) -> None:
     began = time.perf_counter()
     try:
         result = papermill.execute_notebook(
-            str(notebook), str(partial), parameters=parameters, cwd=str(notebook.parent), progress_bar=False,
+            str(notebook),
+            str(partial),
+            parameters=parameters,
+            cwd=str(notebook.parent),
+            progress_bar=False,
             extra_arguments=["--IPKernelApp.log_level=40"],  # not a word on unencrypted loopback
         )
     except papermill.PapermillExecutionError as error:
@@ -109,7 +115,9 @@ def problems(executed: Path, notebook: Path) -> list[str]:
     cells = [cell for cell in book["cells"] if cell["cell_type"] == "code"]
     found = []
     for cell in cells:
-        found += [f"error in a cell: {o['ename']}: {o['evalue']}" for o in cell["outputs"] if o["output_type"] == "error"]
+        found += [
+            f"error in a cell: {o['ename']}: {o['evalue']}" for o in cell["outputs"] if o["output_type"] == "error"
+        ]
     counts = [cell["execution_count"] for cell in cells]
     if counts != list(range(1, len(cells) + 1)):
         found.append(f"cells ran out of order: {counts}")

@@ -15,14 +15,16 @@ def run_all(runs: list[protocol.Run], device: str = "auto", folder=records.FRESH
     failures = {}
     with tqdm(waiting, desc=f"{runs[0].profile} runs", unit="run", leave=False) as bar:
         for run in bar:
-            bar.set_postfix_str(f"{run.method}, {run.normal}, seed {run.seed}")
+            bar.set_postfix_str(f"{run.method}, {run.normal}, seed {run.seed}", refresh=False)
             try:
                 records.write(protocol.execute(run, device), folder)
-            except Exception as error:  # noqa: BLE001  the others go on, the failure is reported below
+            except Exception as error:
                 failures[run.id] = error
     if failures:
         listed = "\n".join(f"- {name}: {error!r}" for name, error in failures.items())
-        raise RuntimeError(f"{len(failures)} of {len(waiting)} runs failed:\n{listed}") from next(iter(failures.values()))
+        raise RuntimeError(f"{len(failures)} of {len(waiting)} runs failed:\n{listed}") from next(
+            iter(failures.values())
+        )
     ids = {run.id for run in runs}
     table = records.table(folder, runs[0].profile)
     return table[table["id"].isin(ids)].reset_index(drop=True)

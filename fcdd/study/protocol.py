@@ -42,6 +42,11 @@ def settings(profile_name: str, method: str) -> dict:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in methods[method].items()}
 
 
+def selection(profile_name: str) -> dict:
+    """Which images a profile takes: data set, number of training and of test images."""
+    return {key: profile(profile_name)[key] for key in ("dataset", "train", "test")}
+
+
 def classes(profile_name: str) -> list[str]:
     """The nominal classes of a profile, in the data set's order."""
     from .. import datasets
@@ -72,12 +77,16 @@ def runs(profile_name: str, methods=None, nominal=None) -> list[Run]:
         settings(profile_name, method)
     unknown = set(nominal or []) - set(classes(profile_name))
     if unknown:
-        raise ValueError(f"unknown classes {sorted(unknown)} in profile {profile_name}; known: {', '.join(classes(profile_name))}")
+        raise ValueError(
+            f"unknown classes {sorted(unknown)} in profile {profile_name}; known: {', '.join(classes(profile_name))}"
+        )
     return [
         Run(entry["dataset"], normal, method, seed, profile_name)
         for method in methods or entry["methods"]
         for normal in nominal or classes(profile_name)
-        for seed in (entry["seeds"][:1] if method == "svdd" else entry["seeds"])  # SVDD has one optimum, whatever the seed
+        for seed in (
+            entry["seeds"][:1] if method == "svdd" else entry["seeds"]
+        )  # SVDD has one optimum, whatever the seed
     ]
 
 
@@ -99,7 +108,9 @@ def split(profile_name: str, normal: str, *, labelled: float = 0.0, seed: int = 
         few = int(round(labelled / (1 - labelled) * len(nominal)))
         train = _take(train, [*nominal, *train.anomalous.nonzero()[0][:few]])
     if entry["test"]:
-        test = _take(test, [i for name in sorted(set(test.names)) for i in (test.names == name).nonzero()[0][: entry["test"]]])
+        test = _take(
+            test, [i for name in sorted(set(test.names)) for i in (test.names == name).nonzero()[0][: entry["test"]]]
+        )
     return replace(whole, train=train, test=test)
 
 
@@ -133,6 +144,7 @@ def execute(run: Run, device: str = "auto") -> dict:
         "schema": records.SCHEMA_VERSION,
         "run": {**run.__dict__, "id": run.id},
         "settings": settings(run.profile, run.method),
+        "selection": selection(run.profile),
         "metrics": {"auroc": metrics.auroc(data.test.anomalous, scores)},
         "history": list(getattr(model, "history_", [])),
         "images": {"train": len(data.train), "test": len(data.test)},

@@ -7,11 +7,11 @@ import json
 import os
 import platform
 import subprocess
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pandas as pd
 
 from . import protocol
@@ -36,13 +36,18 @@ def write(record: dict, folder: Path = FRESH) -> Path:
     Raises jsonschema.ValidationError if the record has another form; nothing is written then.
     """
     VALIDATOR.validate(record)
+    if not np.isfinite([*record["metrics"].values(), *record["history"]]).all():
+        raise jsonschema.ValidationError(
+            f"expected finite metrics and history, got NaN or infinity in {record['run']['id']}"
+        )
     path = folder / f"{record['run']['id']}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", suffix=".part", delete=False, encoding="utf-8") as file:
+    partial = path.with_name(f".{path.stem}-{os.getpid()}.part")
+    with partial.open("w", encoding="utf-8") as file:
         json.dump(record, file, indent=1)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(file.name, path)
+    os.replace(partial, path)
     return path
 
 
@@ -52,18 +57,21 @@ def read(path: Path) -> dict:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
         VALIDATOR.validate(record)
     except (json.JSONDecodeError, jsonschema.ValidationError) as error:
-        raise ValueError(f"{path} is not a run record: {str(error).splitlines()[0]}; remove it and run again") from error
+        raise ValueError(
+            f"{path} is not a run record: {str(error).splitlines()[0]}; remove it and run again"
+        ) from error
     return record
 
 
 def is_current(run: protocol.Run, folder: Path = FRESH) -> bool:
-    """Whether the run's record exists and was made by today's code and settings."""
+    """Whether the run's record exists and was made by today's code, settings and choice of images."""
     try:
         record = read(path_of(run, folder))
     except (FileNotFoundError, ValueError):
         return False
-    wanted = json.loads(json.dumps(protocol.settings(run.profile, run.method)))
-    return record["code"]["sha256"] == protocol.code_hash(run.method) and record["settings"] == wanted
+    wanted = {"settings": protocol.settings(run.profile, run.method), "selection": protocol.selection(run.profile)}
+    made = {key: record[key] for key in wanted}
+    return record["code"]["sha256"] == protocol.code_hash(run.method) and made == json.loads(json.dumps(wanted))
 
 
 def table(folder: Path = FRESH, profile: str | None = None) -> pd.DataFrame:
@@ -72,9 +80,11 @@ def table(folder: Path = FRESH, profile: str | None = None) -> pd.DataFrame:
     rows = []
     for path in sorted(Path(folder).glob(pattern)):
         record = read(path)
-        rows.append({**record["run"], **record["metrics"], "seconds": record["seconds"]["fit"], "device": record["device"],
-                     "date": record["date"], "code": record["code"]["sha256"][:12]})  # fmt: skip
-    return pd.DataFrame(rows, columns=None if rows else ["id", "dataset", "normal", "method", "seed", "profile", "auroc"])
+        made = {"seconds": record["seconds"]["fit"], "device": record["device"], "date": record["date"]}
+        rows.append({**record["run"], **record["metrics"], **made, "code": record["code"]["sha256"][:12]})
+    return pd.DataFrame(
+        rows, columns=None if rows else ["id", "dataset", "normal", "method", "seed", "profile", "auroc"]
+    )
 
 
 def commit() -> str:
