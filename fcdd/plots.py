@@ -165,7 +165,8 @@ def latent(before, after, anomalous, center=None):
 
 def auroc_table(table, values: str = "auroc"):
     """A heatmap of mean AUROC, nominal classes by methods, from a table of runs, with the means below."""
-    means = table.pivot_table(index="normal", columns="method", values=values, sort=False)
+    means = table.pivot_table(index="normal", columns="method", values=values)
+    means = means.loc[table["normal"].unique(), table["method"].unique()]  # in the order of the table
     means.loc["mean"] = means.mean()
     figure, axes = plt.subplots(figsize=(1.15 * len(means.columns) + 2, 0.38 * len(means) + 0.8))
     sns.heatmap(means, annot=True, fmt=".2f", cmap="cividis", vmin=0.5, vmax=1, cbar_kws={"label": "AUROC"}, ax=axes)
@@ -184,4 +185,89 @@ def method_spread(table, order=None):
     axes.axhline(0.5, color="0.6", lw=1, ls=":")
     axes.set(xlabel="", ylabel="AUROC")
     axes.legend(frameon=False)
+    return figure
+
+
+def curves(x, named: dict, xlabel: str, ylabel: str, **limits):
+    """Curves over one axis, told apart by dash and colour; points are marked if there are few."""
+    figure, axes = plt.subplots(figsize=(6, 3.2))
+    marker = "o" if len(x) <= 12 else ""
+    for (name, y), style in zip(named.items(), ("-", "--", ":", "-."), strict=False):
+        axes.plot(x, y, style, marker=marker, label=name)
+    axes.set(xlabel=xlabel, ylabel=ylabel, **limits)
+    axes.legend(frameon=False)
+    return figure
+
+
+def log_histograms(named: dict, xlabel: str):
+    """Distributions of positive numbers over their logarithm."""
+    figure, axes = plt.subplots(figsize=(6, 3))
+    for (name, values), colour in zip(named.items(), (ANOMALOUS, NOMINAL), strict=True):
+        axes.hist(np.log10(values), 60, alpha=0.6, color=colour, label=name)
+    axes.set(xlabel=f"log10 of {xlabel}", ylabel="images")
+    axes.legend(frameon=False)
+    return figure
+
+
+def heatmap_grid(named: dict, titles=None):
+    """Rows of maps, each row with its name; maps are shown as they are, 0 dark and 1 bright."""
+    columns = max(map(len, named.values()))
+    size = 0.95 if columns > 5 else 2.2
+    figure, axes = plt.subplots(
+        len(named), columns, figsize=(size * columns, (size + 0.15) * len(named)), squeeze=False
+    )
+    for row, (name, maps) in zip(axes, named.items(), strict=True):
+        for axis, heat in zip(row, maps, strict=True):
+            axis.imshow(heat, cmap=HEAT, vmin=0, vmax=1)
+            axis.set(xticks=[], yticks=[])
+        row[0].set_ylabel(name, fontsize=9)
+    for axis, title in zip(axes[0], titles or [], strict=False):
+        axis.set_title(title, fontsize=10)
+    return figure
+
+
+def field_on_image(image, field, map_size: int, row: int, column: int):
+    """The centers of all receptive fields as dots on an image, and the square that one map pixel sees."""
+    figure, axes = plt.subplots(figsize=(3.4, 3.4))
+    show_image(axes, image)
+    centers = field.offset + field.stride * np.arange(map_size)
+    axes.scatter(*np.meshgrid(centers, centers), s=12, color=NOMINAL)
+    corner = centers[column] - field.extent / 2, centers[row] - field.extent / 2
+    axes.add_patch(plt.Rectangle(corner, field.extent, field.extent, fill=False, ec=ANOMALOUS, lw=2))
+    axes.scatter(centers[column], centers[row], s=40, color=ANOMALOUS)
+    return figure
+
+
+def exposure_effect(counts, by_count, by_source: dict):
+    """AUROC over the number of exposure images, and for several sources of outliers."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True)
+    axes[0].semilogx(counts, by_count, "o-")
+    axes[0].set(xlabel="number of exposure images", ylabel="AUROC", ylim=(0.3, 1))
+    axes[1].bar([source or "none" for source in by_source], by_source.values(), color=NOMINAL)
+    axes[1].set(xlabel="source of outliers")
+    return figure
+
+
+def values_and_gradients(z, named: dict):
+    """Functions of one number, and their gradients; ``z`` (n,) is a tensor that requires its gradient."""
+    from torch.autograd import grad
+
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3))
+    for (name, curve), style in zip(named.items(), (":", "--", "-"), strict=False):
+        axes[0].plot(z.detach(), curve.detach(), style, label=name)
+        axes[1].plot(z.detach(), grad(curve.sum(), z)[0], style)
+    axes[0].set(title="value", xlabel="network output z", ylim=(0, 3))
+    axes[1].set(title="gradient", xlabel="network output z")
+    axes[0].legend(frameon=False)
+    return figure
+
+
+def pairs_by_class(table, first: str, second: str):
+    """Two columns of a table as two dots for each class, joined by a line."""
+    figure, axes = plt.subplots(figsize=(7, 3.6))
+    axes.hlines(table.index, table[first], table[second], color="0.7")
+    axes.plot(table[first], table.index, "o", color=NOMINAL, label=first)
+    axes.plot(table[second], table.index, "D", color=ANOMALOUS, label=second)
+    axes.set(xlabel="AUROC", xlim=(0.4, 1))
+    axes.legend(frameon=False, loc="lower left")
     return figure

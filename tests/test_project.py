@@ -119,3 +119,16 @@ def test_there_are_notebooks():
         pytest.skip("no chapters are written yet")
     assert [path.stem for path in NOTEBOOKS] == sorted(path.stem for path in NOTEBOOKS)
     assert all(re.fullmatch(r"\d\d_\w+", path.stem) for path in NOTEBOOKS)
+
+
+def test_cells_are_short():
+    """A page is for reading: half of all cells have at most six lines, none more than 25, none is wider than the page."""
+    cells = [
+        "".join(cell["source"]).splitlines()
+        for path in NOTEBOOKS
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+        if cell["cell_type"] == "code"
+    ]
+    lengths = sorted(map(len, cells))
+    assert lengths[len(lengths) // 2] <= 6 and lengths[-1] <= 25
+    assert max(len(line) for cell in cells for line in cell) <= 80

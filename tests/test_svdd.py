@@ -30,8 +30,8 @@ def X():
 def fashion(count):
     if not FASHION.exists():
         pytest.skip(f"needs Fashion-MNIST in {FASHION}")
-    images = np.frombuffer(gzip.open(FASHION / "train-images-idx3-ubyte.gz").read(), np.uint8, offset=16)
-    labels = np.frombuffer(gzip.open(FASHION / "train-labels-idx1-ubyte.gz").read(), np.uint8, offset=8)
+    images = np.frombuffer(gzip.decompress((FASHION / "train-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16)
+    labels = np.frombuffer(gzip.decompress((FASHION / "train-labels-idx1-ubyte.gz").read_bytes()), np.uint8, offset=8)
     images = images.reshape(-1, 1, 28, 28)
     return images[labels == 0][:count], images[labels == 6][:count]
 

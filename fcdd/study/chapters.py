@@ -47,7 +47,12 @@ def refuse_unknown(cells: list[str]) -> None:
 
 
 def _assigned(cell: str) -> set[str]:
-    return {target.id for node in ast.parse(cell).body if isinstance(node, ast.Assign) for target in node.targets}
+    return set(_values(cell))
+
+
+def _values(cell: str) -> dict[str, str]:
+    nodes = [node for node in ast.parse(cell).body if isinstance(node, ast.Assign)]
+    return {target.id: ast.unparse(node.value) for node in nodes for target in node.targets}
 
 
 def execute(notebook: Path, output: Path, parameters: dict) -> None:
@@ -78,13 +83,20 @@ def execute(notebook: Path, output: Path, parameters: dict) -> None:
     except papermill.PapermillExecutionError as error:
         os.replace(partial, failed)
         raise ChapterError(f"{notebook.name} failed, see {failed}: {error.ename}: {error.evalue}") from error
-    for cell in result.cells:  # the values passed in: there for who wants to see them
-        if "injected-parameters" in cell.metadata.get("tags", []):
-            cell.metadata["tags"].append("hide-input")
+    _show_once(result.cells)
     result.metadata["fcdd"] = stamp(notebook, parameters) | {"seconds": round(time.perf_counter() - began, 1)}
     partial.write_text(json.dumps(result, indent=1, ensure_ascii=False), encoding="utf-8")
     os.replace(partial, output)
     failed.unlink(missing_ok=True)
+
+
+def _show_once(cells) -> None:
+    """Hides papermill's parameters from the page if they are the chapter's own defaults, and these otherwise."""
+    own = next(cell for cell in cells if "parameters" in cell.metadata.get("tags", []))
+    passed = next((cell for cell in cells if "injected-parameters" in cell.metadata.get("tags", [])), own)
+    if passed is not own:
+        same = _values(own.source) | _values(passed.source) == _values(own.source)
+        (passed if same else own).metadata["tags"].append("remove-cell")
 
 
 def stamp(notebook: Path, parameters: dict) -> dict:

@@ -25,6 +25,5 @@ def run_all(runs: list[protocol.Run], device: str = "auto", folder=records.FRESH
         raise RuntimeError(f"{len(failures)} of {len(waiting)} runs failed:\n{listed}") from next(
             iter(failures.values())
         )
-    ids = {run.id for run in runs}
     table = records.table(folder, runs[0].profile)
-    return table[table["id"].isin(ids)].reset_index(drop=True)
+    return table.set_index("id", drop=False).loc[[run.id for run in runs]].reset_index(drop=True)
