@@ -23,6 +23,7 @@ NEED_RUNS = ["08_study"]
 # One job at a time where they would share a GPU.
 GPU = int(DEVICE not in ("cpu", "mps") and shutil.which("nvidia-smi") is not None)
 PYTHON = shlex.quote(sys.executable)
+RECORDED = ["data/published.yml", *sorted(glob("data/records/**/*.json", recursive=True))]
 TABLES = expand("_build/runs/{profile}/{method}.csv", profile=PROFILE, method=METHODS)
 
 # Snakemake's own lock outlives a killed build and then refuses the next one; this one dies with its process.
@@ -64,7 +65,7 @@ rule chapter:
     input:
         notebook="notebooks/{chapter}.ipynb",
         code=lambda wildcards: relative(chapters.code_files(Path(f"notebooks/{wildcards.chapter}.ipynb"))),
-        tables=lambda wildcards: TABLES if wildcards.chapter in NEED_RUNS else [],
+        tables=lambda wildcards: [*TABLES, *RECORDED] if wildcards.chapter in NEED_RUNS else [],
     output: "_build/chapters/{profile}/{chapter}.ipynb"
     params:
         settings=lambda wildcards: protocol.profile(wildcards.profile),
@@ -78,7 +79,7 @@ rule chapter:
 rule html:
     input:
         chapters=expand("_build/chapters/{profile}/{chapter}.ipynb", profile=PROFILE, chapter=CHAPTERS),
-        tables=TABLES,
+        tables=[*TABLES, *RECORDED],
         pages=[file for file in glob("book/**", recursive=True) if os.path.isfile(file) and "__pycache__" not in file],
         config=["_config.yml", "_toc.yml", "fcdd/study/book.py"],
         library=glob("fcdd/**/*.py", recursive=True),  # the page of the library shows its docstrings

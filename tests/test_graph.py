@@ -11,22 +11,15 @@ import time
 from filelock import FileLock
 
 
-def snakemake(root, *arguments, **options):
-    """Runs the graph of the copy in profile smoke, as the Makefile does."""
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--cores",
-        "2",
-        "--scheduler",
-        "greedy",
-        "--rerun-incomplete",
-        "--nolock",
-    ]
-    environment = os.environ | {"PYTHONPATH": str(root)}
-    options = {"capture_output": True, "text": True, "check": False} | options
-    return subprocess.run([*command, *arguments, "--config", "profile=smoke"], cwd=root, env=environment, **options)
+def call(root, *arguments):
+    """The graph of the copy in profile smoke, called as the Makefile does: what to give to subprocess."""
+    command = [sys.executable, "-m", "snakemake", *arguments, "--cores", "2", "--scheduler", "greedy"]
+    command += ["--rerun-incomplete", "--nolock", "--config", "profile=smoke"]
+    return {"args": command, "cwd": root, "env": os.environ | {"PYTHONPATH": str(root)}}
+
+
+def snakemake(root, *arguments):
+    return subprocess.run(**call(root, *arguments), capture_output=True, text=True, check=False)
 
 
 def planned(root):
@@ -90,21 +83,9 @@ def test_killed_build_continues_where_it_was(book, checkout):
     records = checkout / "_build" / "records" / "smoke"
     for path in [*records.rglob("*.json"), *(checkout / "_build" / "runs" / "smoke").glob("*.csv")]:
         path.unlink()
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--cores",
-        "2",
-        "--scheduler",
-        "greedy",
-        "--rerun-incomplete",
-        "--nolock",
-    ]
     process = subprocess.Popen(
-        [*command, "study", "--config", "profile=smoke"], cwd=checkout, env=os.environ | {"PYTHONPATH": str(checkout)},
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+        **call(checkout, "study"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     deadline = time.monotonic() + 120
     while len(list(records.rglob("*.json"))) < 3 and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -122,7 +122,7 @@ def test_there_are_notebooks():
 
 
 def test_cells_are_short():
-    """A page is for reading: half of all cells have at most six lines, none more than 25, none is wider than the page."""
+    """Pages are for reading: half of all cells have at most six lines, none more than 25, and all fit its width."""
     cells = [
         "".join(cell["source"]).splitlines()
         for path in NOTEBOOKS
