@@ -10,37 +10,68 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from . import augment, detectors
+from . import augment, detectors, svdd
 
 FORMAT = "fcdd-1"
+ESTIMATORS = (
+    svdd.SVDD,
+    detectors.DeepSVDD,
+    detectors.DeepSAD,
+    detectors.HSC,
+    detectors.FCDD,
+    detectors.Autoencoder,
+)
+KNOWN = {cls.__name__: cls for cls in ESTIMATORS}
 
 
 def save(detector, path) -> None:
-    """Writes weights, normalisation, center and thresholds to one safetensors file; parameters as its metadata.
+    """Writes a fitted detector to one safetensors file: arrays as tensors, parameters and numbers as metadata.
 
-    Raises ValueError for a network given as a module: only named networks can be built again.
+    Raises ValueError for a network given as a module or a kernel given as a function: only named ones can be made
+    again.
     """
-    if isinstance(detector.network, nn.Module):
-        raise ValueError(
-            "expected a network by name: a module cannot be rebuilt from a file; save its state_dict yourself"
-        )
     parameters = {
-        name: value.item() if isinstance(value, np.generic) else value for name, value in detector.get_params().items()
+        key: value.item() if isinstance(value, np.generic) else value for key, value in _named(detector).items()
     }
-    if not isinstance(parameters.get("exposure", ""), str):
-        parameters["exposure"] = None  # an array or a path is needed for training only
-    fitted = {"offset": detector.offset_, "radius": getattr(detector, "radius_", None), "history": detector.history_}
-    fitted |= {"image_shape": detector.image_shape_, "contrast": detector.normalisation_.contrast}
-    tensors = {f"network.{key}": value.contiguous() for key, value in detector.network_.state_dict().items()}
-    tensors |= {"shift": detector.normalisation_.shift, "scale": detector.normalisation_.scale}
-    if hasattr(detector, "center_"):
-        tensors["center"] = detector.center_
+    tensors, fitted = _svdd_state(detector) if isinstance(detector, svdd.SVDD) else _deep_state(detector)
     metadata = {"format": FORMAT, "class": type(detector).__name__}
     metadata |= {"parameters": json.dumps(parameters), "fitted": json.dumps(fitted)}
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    save_file({key: value.detach().cpu().clone() for key, value in tensors.items()}, path, metadata=metadata)
+    save_file(
+        {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}, path, metadata=metadata
+    )
+
+
+def _named(detector) -> dict:
+    """The parameters, as far as a file can hold them."""
+    parameters = detector.get_params()
+    if isinstance(parameters.get("network"), nn.Module) or callable(parameters.get("kernel")):
+        raise ValueError(
+            "expected a network by name and a kernel by name: modules and functions cannot be made again from a file"
+        )
+    if not isinstance(parameters.get("exposure", ""), str):
+        parameters["exposure"] = None  # an array or a path is needed for training only
+    return parameters
+
+
+def _deep_state(detector) -> tuple[dict, dict]:
+    fitted = {"offset": detector.offset_, "radius": getattr(detector, "radius_", None), "history": detector.history_}
+    fitted |= {"image_shape": detector.image_shape_, "contrast": detector.normalisation_.contrast}
+    tensors = {f"network.{key}": value for key, value in detector.network_.state_dict().items()}
+    tensors |= {"shift": detector.normalisation_.shift, "scale": detector.normalisation_.scale}
+    return tensors | ({"center": detector.center_} if hasattr(detector, "center_") else {}), fitted
+
+
+def _svdd_state(detector) -> tuple[dict, dict]:
+    """All that fit left behind: arrays, and numbers."""
+    check_is_fitted(detector)
+    state = {key: value for key, value in vars(detector).items() if key not in detector.get_params()}
+    tensors = {key: torch.from_numpy(np.array(value)) for key, value in state.items() if isinstance(value, np.ndarray)}
+    numbers = {key: value for key, value in state.items() if key not in tensors}
+    return tensors, {key: value.item() if isinstance(value, np.generic) else value for key, value in numbers.items()}
 
 
 def load(path, expected=None):
@@ -60,15 +91,17 @@ def load(path, expected=None):
         raise ValueError(
             f"{path} was not written by this library (expected format {FORMAT}, got {metadata.get('format')})"
         )
-    known = ("DeepSVDD", "DeepSAD", "HSC", "FCDD", "Autoencoder")
-    if metadata.get("class") not in known:
-        raise ValueError(f"{path} holds an unknown detector {metadata.get('class')!r}; known: {', '.join(known)}")
-    cls = getattr(detectors, metadata["class"])
+    if metadata.get("class") not in KNOWN:
+        raise ValueError(f"{path} holds an unknown detector {metadata.get('class')!r}; known: {', '.join(KNOWN)}")
+    cls = KNOWN[metadata["class"]]
     if expected is not None and cls is not expected:
         raise ValueError(f"{path} holds a {cls.__name__}, expected a {expected.__name__}; call {cls.__name__}.load")
     parameters, fitted = json.loads(metadata["parameters"]), json.loads(metadata["fitted"])
-    detector = cls(**{**parameters, "milestones": tuple(parameters["milestones"])})
-    return _restore(detector, fitted, tensors)
+    if cls is svdd.SVDD:
+        detector = cls(**parameters)
+        vars(detector).update(fitted, **{key: value.numpy() for key, value in tensors.items()})
+        return detector
+    return _restore(cls(**{**parameters, "milestones": tuple(parameters["milestones"])}), fitted, tensors)
 
 
 def _restore(detector, fitted, tensors):

@@ -194,6 +194,19 @@ class SVDD(OutlierMixin, BaseEstimator):
         """Return |phi(x) - c|^2, (N,); higher is more anomalous."""
         return -self.score_samples(X)
 
+    def save(self, path):
+        """Write parameters, support vectors and multipliers to one safetensors file."""
+        from .export import save
+
+        save(self, path)
+
+    @classmethod
+    def load(cls, path):
+        """Return the detector that :meth:`save` wrote. Raises ValueError if the file holds another one."""
+        from .export import load
+
+        return load(path, cls)
+
     def _products(self, A, B):
         """k(a, b), (len(A), len(B)); in place, which takes a third of scikit-learn's time."""
         if callable(self.kernel):

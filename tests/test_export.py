@@ -177,3 +177,21 @@ def test_without_the_extra(fitted, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
     with pytest.raises(ImportError, match=r"pip install 'fcdd-book\[onnx\]'"):
         export.to_onnx(fitted["FCDD"], tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("options", [{}, {"kernel": "linear"}, {"kernel": "poly", "coef0": 1.0}, {"gamma": "median"}])
+def test_svdd_round_trip(options, tmp_path):
+    X = np.random.default_rng(0).random((60, 5))
+    sphere = fcdd.SVDD(nu=0.2, **options).fit(X[:40])
+    sphere.save(tmp_path / "s.safetensors")
+    twin = fcdd.SVDD.load(tmp_path / "s.safetensors")
+    np.testing.assert_array_equal(twin.decision_function(X), sphere.decision_function(X))
+    assert twin.get_params() == sphere.get_params() and twin.radius_ == sphere.radius_
+    with pytest.raises(ValueError, match="holds a SVDD, expected a FCDD"):
+        fcdd.FCDD.load(tmp_path / "s.safetensors")
+
+
+def test_svdd_with_a_kernel_of_ones_own_is_not_saved(tmp_path):
+    sphere = fcdd.SVDD(kernel=lambda A, B: A @ B.T).fit(np.random.default_rng(0).random((20, 3)))
+    with pytest.raises(ValueError, match="a kernel by name"):
+        sphere.save(tmp_path / "s.safetensors")
