@@ -163,10 +163,10 @@ def latent(before, after, anomalous, center=None):
     return figure
 
 
-def auroc_table(table, values: str = "auroc"):
-    """A heatmap of mean AUROC, nominal classes by methods, from a table of runs, with the means below."""
-    means = table.pivot_table(index="normal", columns="method", values=values)
-    means = means.loc[table["normal"].unique(), table["method"].unique()]  # in the order of the table
+def auroc_table(table, methods=None):
+    """A heatmap of mean AUROC, nominal classes by ``methods``, from a table of runs, with the means below."""
+    means = table.pivot_table(index="normal", columns="method", values="auroc")
+    means = means.loc[table["normal"].unique(), methods or table["method"].unique()]  # in the order of the table
     means.loc["mean"] = means.mean()
     figure, axes = plt.subplots(figsize=(1.15 * len(means.columns) + 2, 0.38 * len(means) + 0.8))
     sns.heatmap(means, annot=True, fmt=".2f", cmap="cividis", vmin=0.5, vmax=1, cbar_kws={"label": "AUROC"}, ax=axes)
