@@ -196,16 +196,16 @@ class SVDD(OutlierMixin, BaseEstimator):
 
     def save(self, path):
         """Write parameters, support vectors and multipliers to one safetensors file."""
-        from .export import save
+        import fcdd  # the writer by its full name: what writes a model is no part of what its numbers depend on
 
-        save(self, path)
+        fcdd.export.save(self, path)
 
     @classmethod
     def load(cls, path):
         """Return the detector that :meth:`save` wrote. Raises ValueError if the file holds another one."""
-        from .export import load
+        import fcdd
 
-        return load(path, cls)
+        return fcdd.export.load(path, cls)
 
     def _products(self, A, B):
         """k(a, b), (len(A), len(B)); in place, which takes a third of scikit-learn's time."""
