@@ -9,22 +9,19 @@ from pathlib import Path
 from . import chapters, records
 
 
-def render(profile: str, root: Path = records.ROOT, executed: Path | None = None, build: Path | None = None) -> Path:
-    """Renders the book of a profile to ``build/html``; returns its first page.
+def render(profile: str) -> Path:
+    """Renders the chapters in ``_build/chapters/<profile>`` to ``_build/html``; returns the book's first page.
 
-    ``executed`` holds the executed chapters (default ``_build/chapters/<profile>``), ``build`` the result (default
-    ``_build``). Raises ChapterError with everything that is wrong with the chapters, or with Jupyter Book's warnings:
-    none is tolerated.
+    Raises ChapterError with everything that is wrong with the chapters, or with Jupyter Book's warnings: none is
+    tolerated.
     """
-    build = build or root / "_build"
-    executed = executed or root / "_build" / "chapters" / profile
+    root, build = records.ROOT, records.ROOT / "_build"
+    executed = build / "chapters" / profile
     check(root / "notebooks", executed)
     source = stage(root, executed, build / "source")
-    if build.name != "_build":
-        raise ValueError(f"expected a build folder called _build, as Jupyter Book names it, got {build}")
     # Its console script would not start from a folder whose path holds a space, and it cannot be run with -m.
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
-    command += ["build", str(source), "--path-output", str(build.parent)]
+    command += ["build", str(source), "--path-output", str(root)]
     environment = os.environ | {"FCDD_PROFILE": profile, "FCDD_ROOT": str(root)}
     result = subprocess.run(
         [*command, "-W", "-n", "--keep-going", "--quiet"],
@@ -59,11 +56,7 @@ def stage(root: Path, executed: Path, source: Path) -> Path:
     files = {Path("_config.yml"): root / "_config.yml", Path("_toc.yml"): root / "_toc.yml"}
     pages = [p for p in (root / "book").rglob("*") if p.is_file() and "__pycache__" not in p.parts]
     files |= {page.relative_to(root): page for page in pages}
-    files |= {
-        Path("notebooks") / chapter.name: chapter
-        for chapter in executed.glob("[0-9]*.ipynb")
-        if ".failed" not in chapter.name
-    }
+    files |= {chapter.relative_to(root): executed / chapter.name for chapter in (root / "notebooks").glob("*.ipynb")}
     for old in [p for p in source.rglob("*") if p.is_file() and p.relative_to(source) not in files]:
         old.unlink()
     for name, file in files.items():

@@ -101,13 +101,8 @@ def _show_once(cells) -> None:
 
 def stamp(notebook: Path, parameters: dict) -> dict:
     """What an executed chapter was made from."""
-    return {
-        "source": hashlib.sha256(notebook.read_bytes()).hexdigest(),
-        "code": _hash(code_files(notebook)),
-        "parameters": parameters,
-        "commit": records.commit(),
-        "versions": records.versions(),
-    }
+    made = {"parameters": parameters, "commit": records.commit(), "versions": records.versions()}
+    return _hashes(notebook) | made
 
 
 def code_files(notebook: Path) -> tuple[Path, ...]:
@@ -136,10 +131,14 @@ def problems(executed: Path, notebook: Path) -> list[str]:
     made = book["metadata"].get("fcdd")
     if made is None:
         return [*found, "no stamp: it was not run by the graph (fcdd.study.chapters.execute)"]
-    now = stamp(notebook, {})
-    found += [f"stale: its {part} changed since it ran" for part in ("source", "code") if made[part] != now[part]]
-    return found
+    now = _hashes(notebook)
+    return found + [f"stale: its {part} changed since it ran" for part in now if made[part] != now[part]]
 
 
-def _hash(files) -> str:
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+def _hashes(notebook: Path) -> dict[str, str]:
+    """What must not change between running a chapter and showing it: its own text, and the library behind it."""
+    parts = {"source": [notebook], "code": code_files(notebook)}
+    return {
+        part: hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+        for part, files in parts.items()
+    }
