@@ -1,30 +1,40 @@
 """Networks by name: LeNets without biases (Deep SVDD, Deep SAD), FCDD's fully convolutional nets, dense-head twins.
 
 Layer tables are those of the official code. Convolutions keep the size; leaky ReLU has slope 0.01; batch
-normalisation has eps 1e-4. Taught in: chapters 02 (LeNets) and 05 (fully convolutional).
+normalisation has eps 1e-4. Backbones trained on ImageNet come last. Taught in: chapters 02 (LeNets), 05 (fully
+convolutional) and 06 (backbones).
 """
 
 from functools import partial
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
+
+from .datasets.fetch import places
 
 
 def build(name: str, in_channels: int = 1, **options) -> nn.Module:
     """The network called ``name`` (see :data:`NETWORKS`), for images of ``in_channels`` channels.
 
-    ``options`` go to the maker, e.g. ``bias=False``. Raises ValueError for an unknown name.
+    ``options`` go to the maker: ``bias=False`` (all but the backbones); ``activation`` of the ``*_lenet``
+    (:data:`ACTIVATIONS`); ``weights``, ``frozen`` and ``frozen_statistics`` of the backbones (:class:`Backbone`).
+    Raises ValueError for an unknown name.
     """
     if name not in NETWORKS:
         raise ValueError(f"unknown network {name!r}; known: {', '.join(sorted(NETWORKS))}")
     return NETWORKS[name](in_channels, **options)
 
 
-def _block(in_channels, out_channels, kernel, *, bias, norm=True, pool=None):
-    """Convolution, and where wanted batch normalisation with leaky ReLU, and max-pooling (size, stride, padding)."""
+ACTIVATIONS = {"leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+
+
+def _block(in_channels, out_channels, kernel, *, bias, norm=True, pool=None, activation=nn.LeakyReLU):
+    """Convolution, and where wanted batch normalisation with activation, and max-pooling (size, stride, padding)."""
     layers = [nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=bias)]
     if norm:
-        layers += [nn.BatchNorm2d(out_channels, eps=1e-4, affine=bias), nn.LeakyReLU()]
+        layers += [nn.BatchNorm2d(out_channels, eps=1e-4, affine=bias), activation()]
     if pool:
         layers.append(nn.MaxPool2d(*pool))
     return layers
@@ -53,7 +63,31 @@ TRUNKS = {
         (256, 3, True, POOL3),
         (128, 3, False, None),
     ],
+    # The receptive-field ablation: k + 15 px wide on 32 px images, 19k - 4 px on 224 px images.
+    **{
+        f"cnn32_{k}k": [(128, k, True, POOL2), (256, 3, True, POOL2), (128, 3, False, None)]
+        for k in (3, 5, 7, 9, 11, 13, 15, 17)
+    },
+    **{
+        f"cnn224_{k}k": [
+            (32, k, True, POOL3),
+            (128, k, True, POOL3),
+            (256, k, True, None),
+            (256, k, True, POOL3),
+            (128, k, False, None),
+        ]
+        for k in (3, 5, 7, 9, 11, 13)
+    },
 }
+UNUSED_NORM = ("cnn32", "cnn32_lw3k")
+
+
+class Unused(nn.Identity):
+    """A layer that the official code makes and never calls: here so that parameter counts and checkpoints agree."""
+
+    def __init__(self, layer: nn.Module):
+        super().__init__()
+        self.layer = layer
 
 
 def _trunk(table, in_channels, bias):
@@ -67,6 +101,8 @@ def _trunk(table, in_channels, bias):
 def _fcdd(table, in_channels, bias=True):
     """Fully convolutional: the trunk, then a 1×1 convolution to one channel, the map."""
     layers, width = _trunk(table, in_channels, bias)
+    if table in UNUSED_NORM:
+        layers.append(Unused(nn.BatchNorm2d(width, eps=1e-4, affine=bias)))
     return nn.Sequential(*layers, nn.Conv2d(width, 1, 1, bias=bias))
 
 
@@ -79,18 +115,142 @@ def _dense(table, hidden, dim, in_channels, bias=True):
     return nn.Sequential(*layers, nn.Flatten(), *head, nn.LazyLinear(dim, bias=bias))
 
 
-def _lenet(channels, hidden, dim, size, in_channels, bias=False):
-    """LeNet of Deep SVDD and Deep SAD: no biases, so that it cannot learn to map everything to the center."""
-    layers = []
+def _lenet(channels, hidden, dim, size, in_channels, bias=False, activation="leaky_relu"):
+    """LeNet of Deep SVDD and Deep SAD: no biases, so that it cannot learn to map everything to the center.
+
+    A bounded ``activation`` can stand in for the bias by saturating, and the network collapses all the same; ELU is
+    the official code's variant for CIFAR-10.
+    """
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"unknown activation {activation!r}; known: {', '.join(ACTIVATIONS)}")
+    activation, layers = ACTIVATIONS[activation], []
     for width in channels:
-        layers += _block(in_channels, width, 5, bias=bias, pool=POOL2)
+        layers += _block(in_channels, width, 5, bias=bias, pool=POOL2, activation=activation)
         in_channels = width
     flat = channels[-1] * (size // 2 ** len(channels)) ** 2
     layers.append(nn.Flatten())
     for width in hidden:
-        layers += [nn.Linear(flat, width, bias=bias), nn.BatchNorm1d(width, eps=1e-4, affine=bias), nn.LeakyReLU()]
+        layers += [nn.Linear(flat, width, bias=bias), nn.BatchNorm1d(width, eps=1e-4, affine=bias), activation()]
         flat = width
     return nn.Sequential(*layers, nn.Linear(flat, dim, bias=bias))
+
+
+class Backbone(nn.Sequential):
+    """Layers trained on ImageNet, then a new head; a plain sequence, with what the weights ask of their user.
+
+    weights: None (random), "imagenet" (torchvision's, downloaded), or a file: a state dict with torchvision's names as
+    .pth or .pt (read without running code), .npz or .safetensors, looked for here and where data lies
+    (:func:`fcdd.datasets.places`). frozen: the first layers are not trained; only where there are weights, as random
+    features are worth training. frozen_statistics: their batch normalisation also keeps the statistics of ImageNet
+    during training. The official FCDD code does not do that: its frozen layers' statistics drift towards the training
+    images, half of them anomalies; ``frozen_statistics=False`` is that reference behaviour. The default keeps them, so
+    that frozen layers are one fixed function: the same in training and scoring, and nothing an outlier can shift.
+
+    ``normalisation`` says which input the weights were trained with: "imagenet" (see
+    :func:`fcdd.augment.fit_normalisation`), or None for random weights, which take any. (The official code feeds VGG
+    LCN instead, and lets the drift make up for it.) Raises ValueError for images that are not RGB or weights that do
+    not fit, FileNotFoundError where there are none.
+    """
+
+    def __init__(self, features: nn.Sequential, head, in_channels, weights, source, fixed, frozen, frozen_statistics):
+        if in_channels != 3:
+            raise ValueError(
+                f"expected RGB images, got {in_channels} channel; repeat grey ones, X.expand(-1, 3, -1, -1)"
+            )
+        super().__init__(*features, *head)
+        self.normalisation = None if weights is None else "imagenet"
+        self.fixed = fixed if frozen and weights is not None else 0
+        self.frozen_statistics = frozen_statistics
+        if weights is not None:
+            _fill(features, weights, source)
+        for layer in list(self)[: self.fixed]:
+            layer.requires_grad_(False)
+
+    def train(self, mode: bool = True):
+        super().train(mode)
+        if self.frozen_statistics:
+            for layer in list(self)[: self.fixed]:
+                layer.eval()
+        return self
+
+
+HUB = "https://download.pytorch.org/models/"
+FILES = {"vgg11_bn": "vgg11_bn-6002323d.pth", "squeezenet1_0": "squeezenet1_0-b66bff10.pth"}
+
+
+def _vgg11bn(in_channels, weights=None, frozen=True, frozen_statistics=True):
+    """VGG11-BN up to its sixth convolution, then 1×1 to one channel; the first four convolutions are frozen."""
+    from torchvision.models.vgg import cfgs, make_layers  # here, because torchvision takes a second to import
+
+    features = make_layers(cfgs["A"], batch_norm=True)[:-8]
+    for layer in features:
+        if isinstance(layer, nn.Conv2d):  # as torchvision initialises the whole network
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+    head = [nn.Conv2d(512, 1, 1)]
+    return Backbone(features, head, in_channels, weights, FILES["vgg11_bn"], 15, frozen, frozen_statistics)
+
+
+def _squeezenet(in_channels, weights=None, frozen=True, frozen_statistics=True):
+    """SqueezeNet 1.0 up to stride 8, all of it frozen, then two 1×1 convolutions to one channel."""
+    from torchvision.models import squeezenet1_0
+
+    features = squeezenet1_0().features[:11]
+    head = [nn.Conv2d(512, 128, 1), nn.BatchNorm2d(128), nn.LeakyReLU(), nn.Conv2d(128, 1, 1)]
+    return Backbone(features, head, in_channels, weights, FILES["squeezenet1_0"], 11, frozen, frozen_statistics)
+
+
+def _hsc_vgg11bn(in_channels, weights=None, frozen=True, frozen_statistics=True):
+    """All of VGG11-BN but its last three layers: 4096 numbers."""
+    from torchvision.models import vgg11_bn
+
+    whole = vgg11_bn()
+    head = [whole.avgpool, nn.Flatten(), *whole.classifier[:-3]]
+    return Backbone(whole.features, head, in_channels, weights, FILES["vgg11_bn"], 15, frozen, frozen_statistics)
+
+
+def _fill(features: nn.Sequential, weights, source: str) -> None:
+    """Loads the entries ``features.*`` of a state dict; others, of a classifier or of later layers, are not needed."""
+    state = _read_weights(weights, source)
+    if not isinstance(state, dict):
+        raise ValueError(f"expected a state dict in {weights}, found a {type(state).__name__}")
+    wanted = features.state_dict()
+    found = {key: state[f"features.{key}"] for key in wanted if f"features.{key}" in state}
+    # Counts of batches seen, which some files leave out, have no part in the result.
+    missing = [key for key in wanted if key not in found and not key.endswith("num_batches_tracked")]
+    wrong = [key for key, value in found.items() if value.shape != wanted[key].shape]
+    if missing or wrong:
+        raise ValueError(
+            f"expected the weights of {source} in {weights}: {len(missing)} of {len(wanted)} entries are missing "
+            f"(first {missing[:1]}), {len(wrong)} have another shape (first {wrong[:1]})"
+        )
+    features.load_state_dict(wanted | found)
+
+
+def _read_weights(weights, source: str) -> dict:
+    if weights == "imagenet":
+        try:
+            return torch.hub.load_state_dict_from_url(HUB + source, map_location="cpu", check_hash=True)
+        except (OSError, RuntimeError) as error:
+            raise FileNotFoundError(
+                f"{HUB + source} cannot be fetched ({error}); fetch it elsewhere and pass weights='path/to/{source}'"
+            ) from error
+    path = next((p for p in (folder / weights for folder in (Path(), *places())) if p.is_file()), None)
+    if path is None:
+        raise FileNotFoundError(f"no weights at {weights}, nor under that name in {', '.join(map(str, places()))}")
+    try:
+        if path.suffix == ".npz":
+            with np.load(path) as arrays:
+                return {key: torch.from_numpy(arrays[key]) for key in arrays}
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # each format has its own errors for a damaged file
+        raise ValueError(
+            f"{path} cannot be read as a state dict ({error}); expected .pth, .pt, .npz or .safetensors"
+        ) from error
 
 
 NETWORKS = {
@@ -101,6 +261,9 @@ NETWORKS = {
     **{f"hsc_{table}": partial(_dense, table, (), 48) for table in ("cnn28", "cnn28_w")},
     **{f"hsc_{table}": partial(_dense, table, (512,), 64) for table in ("cnn32", "cnn32_s", "cnn32_lw3k")},
     **{f"hsc_{table}": partial(_dense, table, (1536,), 784) for table in ("cnn224", "cnn224_w")},
+    "fcdd_vgg11bn": _vgg11bn,
+    "fcdd_squeezenet": _squeezenet,
+    "hsc_vgg11bn": _hsc_vgg11bn,
 }
 
 

@@ -26,28 +26,51 @@ def receptive_field(network: nn.Module) -> ReceptiveField:
     """Receptive field of a network whose convolutions and poolings follow one another.
 
     Layer by layer, with kernel k, stride t, padding p: ``offset += ((k-1)/2 - p)·j; extent += (k-1)·j; j *= t``,
-    where j is the stride so far. Raises ValueError for layers that see the whole image (dense, adaptive pooling) or
-    are not square.
+    where j is the stride so far. Rounding up (``ceil_mode``) adds map pixels, which look beyond the border, and
+    changes none of the three. Layers may be nested in ``torch.nn.Sequential``; of SqueezeNet's Fire modules the
+    wider branch counts.
+
+    Raises ValueError for layers that see the whole image (dense, adaptive pooling), are not square, or whose order
+    cannot be known: a module with a ``forward`` of its own may skip or branch.
     """
     extent, stride, offset = 1, 1, 0.0
-    for layer in network.modules():
-        if isinstance(layer, (nn.Linear, nn.Flatten)) or "Adaptive" in type(layer).__name__:
-            raise ValueError(
-                f"expected a fully convolutional network, found a {type(layer).__name__} layer: every one of its "
-                "outputs sees the whole image; use one of the fcdd_* networks"
-            )
-        if isinstance(layer, (nn.ConvTranspose2d, nn.Upsample)) or getattr(layer, "padding", 0) == "same":
-            raise ValueError(f"expected convolutions and poolings with numeric padding, found {layer}")
-        if isinstance(layer, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
-            k, t, p = (_square(getattr(layer, name), name, layer) for name in ("kernel_size", "stride", "padding"))
-            d = _square(getattr(layer, "dilation", 1), "dilation", layer)
-            offset += (d * (k - 1) / 2 - p) * stride
-            extent += d * (k - 1) * stride
-            stride *= t
+    for layer in _in_order(network):
+        k, t, p, d = (_square(layer, name) for name in ("kernel_size", "stride", "padding", "dilation"))
+        offset += (d * (k - 1) / 2 - p) * stride
+        extent += d * (k - 1) * stride
+        stride *= t
     return ReceptiveField(extent, stride, offset)
 
 
-def _square(value, name: str, layer: nn.Module) -> int:
+# Modules of torch that work pixel by pixel (normalisation with statistics of the image itself is not among them).
+PIXELWISE = ("torch.nn.modules.activation", "torch.nn.modules.batchnorm", "torch.nn.modules.dropout")
+
+
+def _in_order(layer: nn.Module) -> list[nn.Module]:
+    """The convolutions and poolings, first one first."""
+    if isinstance(layer, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
+        return [layer]
+    if isinstance(layer, nn.Identity) or type(layer).__module__ in PIXELWISE:
+        return []
+    if type(layer).forward is nn.Sequential.forward:
+        return [inner for part in layer for inner in _in_order(part)]
+    if type(layer).__name__ == "Fire":  # torchvision's, known by name, because torchvision takes a second to import
+        return [layer.squeeze, layer.expand3x3]  # side by side with expand1x1, which sees the middle of the same window
+    if isinstance(layer, (nn.Linear, nn.Flatten)) or "Adaptive" in type(layer).__name__:
+        raise ValueError(
+            f"expected a fully convolutional network, found a {type(layer).__name__} layer: every one of its "
+            "outputs sees the whole image; use one of the fcdd_* networks"
+        )
+    raise ValueError(
+        f"expected convolutions, poolings and pixel-wise layers in a Sequential, found {type(layer).__name__}, whose "
+        "receptive field is not known; write the network as an nn.Sequential of such layers"
+    )
+
+
+def _square(layer: nn.Module, name: str) -> int:
+    value = getattr(layer, name, 1)
+    if isinstance(value, str):
+        raise ValueError(f"expected convolutions and poolings with numeric padding, found {layer}")
     if isinstance(value, tuple):
         if len(set(value)) > 1:
             raise ValueError(f"expected a square {name}, found {value} in {layer}")

@@ -1,30 +1,36 @@
 """Networks by name: sizes and parameter counts of the official code, no biases where a bias means collapse."""
 
+from urllib.error import URLError
+
+import numpy as np
 import pytest
 import torch
+from conftest import SHARED
+from safetensors.torch import save_file
 from torch import nn
 
 from fcdd import networks
 
-# name in the golden file, ours, channels, side, parameters that only the official code has
+# name in the golden file, ours, channels, side
 GOLDEN = [
-    ("FCDD_CNN28", "fcdd_cnn28", 1, 28, 0),
-    ("FCDD_CNN28_W", "fcdd_cnn28_w", 1, 28, 0),
-    # The official code defines a third batch normalisation (128 channels, weight and bias) and never uses it.
-    ("FCDD_CNN32_LW3K", "fcdd_cnn32_lw3k", 3, 32, 256),
-    ("FCDD_CNN224", "fcdd_cnn224", 3, 224, 0),
+    ("FCDD_CNN28", "fcdd_cnn28", 1, 28),
+    ("FCDD_CNN28_W", "fcdd_cnn28_w", 1, 28),
+    ("FCDD_CNN32_LW3K", "fcdd_cnn32_lw3k", 3, 32),
+    ("FCDD_CNN224", "fcdd_cnn224", 3, 224),
+    ("FCDD_CNN224_VGG", "fcdd_vgg11bn", 3, 224),
 ]
+BACKBONES = ("fcdd_vgg11bn", "fcdd_squeezenet", "hsc_vgg11bn")
 
 
 def side(name):
-    return 224 if "224" in name else 32 if "32" in name or "cifar" in name else 28
+    return 224 if "224" in name or name in BACKBONES else 32 if "32" in name or "cifar" in name else 28
 
 
-@pytest.mark.parametrize("official, name, channels, size, unused", GOLDEN)
-def test_counts_and_map_shapes_equal_the_official_code(golden, official, name, channels, size, unused):
+@pytest.mark.parametrize("official, name, channels, size", GOLDEN)
+def test_counts_and_map_shapes_equal_the_official_code(golden, official, name, channels, size):
     network = networks.build(name, channels)
     shape = networks.first_forward(network, channels, (size, size))
-    assert networks.parameter_count(network) + unused == int(golden[f"{official}/params"])
+    assert networks.parameter_count(network) == int(golden[f"{official}/params"])
     assert list(shape) == golden[f"{official}/map_shape"].tolist()
     assert shape[-1] == int(golden[f"{official}/n"])
 
@@ -41,13 +47,14 @@ def test_lenets_of_the_papers(name, channels, count, dim):
 
 
 @pytest.mark.parametrize("name, channels", [
-    (name, channels) for name in sorted(networks.NETWORKS) for channels in ((3,) if "224" in name else (1, 3))
+    (name, channels) for name in sorted(networks.NETWORKS) for channels in ((3,) if side(name) == 224 else (1, 3))
 ])  # fmt: skip
 def test_every_network_takes_its_images(name, channels):
     network = networks.build(name, channels)
     shape = networks.first_forward(network, channels, (side(name),) * 2)
     if name.startswith("fcdd"):
-        assert shape == (2, 1, *{28: (7, 7), 32: (8, 8), 224: (28, 28)}[side(name)])
+        last = {28: 7, 32: 8, 224: 28}[side(name)] - (name == "fcdd_squeezenet")  # no padding in front
+        assert shape == (2, 1, last, last)
     else:
         assert len(shape) == 2 and shape[0] == 2
     assert not any(isinstance(p, nn.parameter.UninitializedParameter) for p in network.parameters())
@@ -93,6 +100,181 @@ def test_decoder_of_an_odd_latent_space():
     encoder = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(100, 50))
     with pytest.raises(ValueError, match="multiple of 16 outputs, got 50"):
         networks.decoder(encoder, (1, 28, 28))
+
+
+@pytest.mark.parametrize("name, kind", [
+    ("leaky_relu", nn.LeakyReLU), ("elu", nn.ELU), ("tanh", nn.Tanh), ("sigmoid", nn.Sigmoid),
+])  # fmt: skip
+@pytest.mark.parametrize("lenet", ["mnist_lenet", "fmnist_lenet", "cifar10_lenet"])
+def test_activations_of_the_lenets(lenet, name, kind):
+    network = networks.build(lenet, 1, activation=name)
+    plain = networks.build(lenet, 1)
+    assert sum(isinstance(layer, kind) for layer in network) == sum(isinstance(layer, nn.LeakyReLU) for layer in plain)
+    assert networks.parameter_count(network) == networks.parameter_count(plain)
+    with pytest.raises(ValueError, match="unknown activation 'relu6'; known: leaky_relu, elu, tanh, sigmoid"):
+        networks.build(lenet, 1, activation="relu6")
+
+
+def test_the_unused_layer_of_the_official_code_changes_nothing_but_the_count():
+    network = networks.build("fcdd_cnn32_lw3k", 3).eval()
+    unused = [layer for layer in network if isinstance(layer, networks.Unused)]
+    assert networks.parameter_count(unused[0]) == 256 and len(unused) == 1
+    images = torch.rand(2, 3, 32, 32)
+    before = network(images)
+    nn.init.normal_(unused[0].layer.weight)
+    assert torch.equal(network(images), before)
+
+
+# ---- backbones ----
+
+
+@pytest.fixture(scope="module")
+def states():
+    """State dicts as torchvision would save them, with random numbers."""
+    from torchvision import models
+
+    torch.manual_seed(0)
+    vgg = {k: torch.randn_like(v.float()).abs() * 0.05 for k, v in models.vgg11_bn().features.state_dict().items()}
+    state = {f"features.{key}": value for key, value in vgg.items()}
+    return {"fcdd_vgg11bn": state, "hsc_vgg11bn": state, "fcdd_squeezenet": models.squeezenet1_0().state_dict()}
+
+
+def write(state, path):
+    if path.suffix == ".npz":
+        np.savez(path, **{key: value.numpy() for key, value in state.items()})
+    elif path.suffix == ".safetensors":
+        save_file(state, path)
+    else:
+        torch.save(state, path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".npz", ".safetensors"])
+@pytest.mark.parametrize("name", ["fcdd_vgg11bn", "fcdd_squeezenet"])
+def test_weights_from_a_file(tmp_path, states, name, suffix):
+    network = networks.build(name, 3, weights=write(states[name], tmp_path / f"w{suffix}"))
+    assert network.normalisation == "imagenet" and networks.build(name, 3).normalisation is None
+    for key, value in network.state_dict().items():
+        if f"features.{key}" in states[name] and not key.endswith("num_batches_tracked"):
+            assert torch.equal(value, states[name][f"features.{key}"])
+
+
+def test_weights_are_looked_for_where_data_lies(tmp_path, states, monkeypatch):
+    monkeypatch.setenv("FCDD_DATA", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=f"no weights at w.npz, nor under that name in .*{tmp_path}"):
+        networks.build("fcdd_squeezenet", 3, weights="w.npz")
+    write(states["fcdd_squeezenet"], tmp_path / "w.npz")
+    assert networks.build("fcdd_squeezenet", 3, weights="w.npz").normalisation == "imagenet"
+
+
+@pytest.mark.parametrize("name, frozen, trained", [
+    ("fcdd_vgg11bn", 962_304, 3_542_529), ("fcdd_squeezenet", 538_240, 66_049),
+    ("hsc_vgg11bn", 962_304, 127_809_536),
+])  # fmt: skip
+def test_what_is_frozen(tmp_path, states, name, frozen, trained):
+    path = write(states[name], tmp_path / "w.pth")
+
+    def count(network):
+        return sum(p.numel() for p in network.parameters() if not p.requires_grad)
+
+    network = networks.build(name, 3, weights=path)
+    assert count(network) == frozen and networks.parameter_count(network) - frozen == trained
+    if name != "hsc_vgg11bn":  # large, and the same code
+        assert count(networks.build(name, 3, weights=path, frozen=False)) == 0
+        assert count(networks.build(name, 3)) == 0  # random features are worth training
+
+
+@pytest.mark.parametrize("frozen_statistics", [True, False])
+def test_statistics_of_frozen_layers(tmp_path, states, frozen_statistics):
+    """Kept by default; drifting, as in the official code, if asked for. Trained layers' statistics always move."""
+    path = write(states["fcdd_vgg11bn"], tmp_path / "w.pth")
+    network = networks.build("fcdd_vgg11bn", 3, weights=path, frozen_statistics=frozen_statistics).train()
+    before = {key: value.clone() for key, value in network.state_dict().items() if "running" in key}
+    network(torch.rand(2, 3, 32, 32))
+    moved = {int(key.split(".")[0]) for key in before if not torch.equal(network.state_dict()[key], before[key])}
+    assert moved == ({16, 19} if frozen_statistics else {1, 5, 9, 12, 16, 19})
+    assert network.training and network[19].training and not network.eval()[19].training
+
+
+def test_frozen_layers_are_one_function_in_training_and_scoring(tmp_path, states):
+    path = write(states["fcdd_vgg11bn"], tmp_path / "w.pth")
+    network, images = networks.build("fcdd_vgg11bn", 3, weights=path), torch.rand(2, 3, 32, 32)
+    fixed = nn.Sequential(*list(network)[:15])
+    network.train()
+    training = fixed(images)
+    network.eval()
+    assert torch.equal(training, fixed(images))
+    network.train()(images).sum().backward()
+    assert [i for i, layer in enumerate(network) if any(p.grad is not None for p in layer.parameters())] == [
+        15, 16, 18, 19, 21,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["fcdd_vgg11bn", "fcdd_squeezenet"])
+def test_weights_that_do_not_fit(tmp_path, states, name):
+    other = "fcdd_squeezenet" if name == "fcdd_vgg11bn" else "fcdd_vgg11bn"
+    with pytest.raises(ValueError, match="expected the weights of .* entries are missing"):
+        networks.build(name, 3, weights=write(states[other], tmp_path / "other.pth"))
+    for file in ("w.pth", "w.npz", "w.safetensors"):
+        (tmp_path / file).write_bytes(b"these are no weights")
+        with pytest.raises(ValueError, match=f"{file} cannot be read as a state dict .*; expected .pth, .pt, .npz or"):
+            networks.build(name, 3, weights=tmp_path / file)
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(ValueError, match="expected a state dict in .*list.pth, found a list"):
+        networks.build(name, 3, weights=tmp_path / "list.pth")
+    with pytest.raises(ValueError, match="expected RGB images, got 1 channel; repeat grey ones"):
+        networks.build(name, 1)
+
+
+def test_a_file_that_runs_code_is_refused(tmp_path):
+    class Harmful:
+        def __reduce__(self):
+            return (print, ("run",))
+
+    torch.save({"features.0.weight": Harmful()}, tmp_path / "w.pth")
+    with pytest.raises(ValueError, match="cannot be read as a state dict"):
+        networks.build("fcdd_vgg11bn", 3, weights=tmp_path / "w.pth")
+
+
+def test_weights_of_torchvision(states, monkeypatch):
+    asked = []
+
+    def fetch(url, **options):
+        asked.append((url, options["check_hash"]))
+        return states["fcdd_squeezenet"]
+
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", fetch)
+    assert networks.build("fcdd_squeezenet", 3, weights="imagenet").normalisation == "imagenet"
+    assert asked == [("https://download.pytorch.org/models/squeezenet1_0-b66bff10.pth", True)]
+
+
+def test_addresses_are_those_of_torchvision():
+    from torchvision import models
+
+    for name, weights in (("vgg11_bn", models.VGG11_BN_Weights), ("squeezenet1_0", models.SqueezeNet1_0_Weights)):
+        assert networks.HUB + networks.FILES[name] == weights.IMAGENET1K_V1.url
+
+
+def test_without_a_network_the_text_says_how_to_get_the_weights(monkeypatch):
+    def fetch(url, **options):
+        raise URLError("no route")
+
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", fetch)
+    with pytest.raises(FileNotFoundError, match="vgg11_bn-6002323d.pth cannot be fetched .*; fetch it elsewhere and p"):
+        networks.build("fcdd_vgg11bn", 3, weights="imagenet")
+
+
+def test_real_squeezenet_weights(monkeypatch):
+    file = "squeezenet1_0_imagenet_deepcompressed.npz"
+    if not (SHARED / "data" / file).exists():
+        pytest.skip(f"needs {file} in {SHARED / 'data'}")
+    monkeypatch.setenv("FCDD_DATA", str(SHARED / "data"))
+    network = networks.build("fcdd_squeezenet", 3, weights=file).eval()
+    features = nn.Sequential(*list(network)[: network.fixed])(torch.rand(1, 3, 224, 224))
+    assert features.shape == (1, 512, 27, 27) and 0.1 < (features > 0).float().mean() < 0.9
+
+
+# ---- bad input ----
 
 
 def test_unknown_name_lists_the_known():
