@@ -103,12 +103,13 @@ def data(
     table = Table("data set", "classes", "found in")
     for each in [name] if name else datasets.names():
         try:
-            found = datasets.load(each, datasets.classes(each)[0], download=download).source
+            found = escape(datasets.where(each, download=download))
         except FileNotFoundError:
             if name:
                 raise
             found = "[dim]not found[/]"
-        table.add_row(each, str(len(datasets.classes(each))), found)
+        classes = datasets.REGISTRY[each].classes
+        table.add_row(each, str(len(classes)) if classes else "as found", found)
     console.print(table)
 
 

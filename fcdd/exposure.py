@@ -1,11 +1,13 @@
-"""Outlier exposure: where anomalous training images come from, and confetti noise for when there are none.
+"""Outlier exposure: where anomalous training images come from.
 
-Every source is a function ``draw(nominal, generator) -> images`` that returns one outlier for each nominal image of
-the batch, same shape, uint8. Source: Hendrycks et al. 2019; Liznerski et al. 2021 (confetti).
+Every source is a function ``draw(nominal, generator) -> images, masks`` that returns one outlier for each nominal image
+of the batch, same shape, uint8, and where it is anomalous, (N, 1, H, W) boolean, or None for all over.
+Source: Hendrycks et al. 2019; Liznerski et al. 2021 (confetti).
 Taught in: chapters 04 (exposure) and 06 (confetti).
 """
 
 import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,62 +20,128 @@ from torch.nn import functional as F
 from . import datasets
 from .augment import as_uint8
 from .checks import as_images
+from .confetti import confetti, confetti_with_masks
 
-Draw = Callable[[Tensor, Generator], Tensor]
+Draw = Callable[[Tensor, Generator], tuple[Tensor, Tensor | None]]
+PASTED = {
+    "confetti": lambda nominal, generator: (confetti(nominal, generator), None),
+    "confetti-masks": confetti_with_masks,
+}
+BLOCK = 1024  # images that are converted at a time, so that 100,000 of them do not fill the memory as floats
 
 
 def source(
-    exposure, channels: int, size: tuple[int, int], *, seed: int = 0, limit: int | None = None, device="cpu"
+    exposure,
+    channels: int,
+    size: tuple[int, int],
+    *,
+    seed: int = 0,
+    limit: int | None = None,
+    without=None,
+    nominal: Tensor | None = None,
+    device="cpu",
 ) -> Draw:
     """The source named by ``exposure``, for images of ``channels`` channels and ``size`` = (H, W).
 
-    ``"photographs"``: crops of scikit-learn's two photographs; ``"confetti"``: blobs pasted on the nominal images;
+    ``"photographs"``: crops of scikit-learn's two photographs; ``"confetti"``: squares pasted on the nominal images,
+    which count as anomalous all over, or with ``"confetti-masks"`` only where they were changed;
     a data set's name: its training images; a folder of images; an array (N, C, H, W). ``limit`` keeps that many
-    images, drawn once by ``seed``. Raises ValueError or FileNotFoundError for anything else.
+    images, drawn once by ``seed``. ``without`` leaves out classes of a data set, as in
+    :func:`fcdd.datasets.load_all`, or sub-folders of a folder. With ``nominal``, the nominal training images
+    (N, C, H, W), there is a warning if the exposure holds some of them. Raises ValueError or FileNotFoundError for
+    anything else.
     """
     if limit is not None and limit < 1:
         raise ValueError(f"expected a limit of at least 1 exposure image, or None for all, got {limit}")
-    if isinstance(exposure, str) and exposure == "confetti":
-        return confetti
-    if isinstance(exposure, str) and exposure == "photographs":
-        bank = photographs(channels, size, seed=seed)
-    elif isinstance(exposure, str) and exposure in datasets.names():
-        bank = datasets.load_all(exposure)
-    elif isinstance(exposure, (str, Path)):
-        if not Path(exposure).is_dir():
-            raise ValueError(
-                f"unknown exposure {str(exposure)!r}: no such folder; expected 'photographs', 'confetti', one of the "
-                f"data sets {', '.join(datasets.names())}, a folder of images, an array or None"
-            )
-        bank = datasets.image_folder(exposure, size=size, channels=channels)
+    _check_without(exposure, without)
+    if isinstance(exposure, str) and exposure in PASTED:
+        return PASTED[exposure]
+    if isinstance(exposure, str) and exposure in datasets.names():
+        bank = datasets.load_all(exposure, without=without, size=size, limit=limit, seed=seed)
+        limit = None
     else:
-        bank = as_images(exposure, "exposure")
+        bank = _bank(exposure, channels, size, seed, without)
     bank = fit_to(bank, channels, size)
     if limit is not None:
         bank = bank[torch.randperm(len(bank), generator=Generator().manual_seed(seed))[:limit]]
+    if nominal is not None:
+        _warn_of_nominal(bank, as_images(nominal, "nominal", channels, tuple(size)))
     return from_bank(bank.to(device))
+
+
+def _check_without(exposure, without) -> None:
+    made = not isinstance(exposure, (str, Path)) or exposure in (*PASTED, "photographs")
+    if made and without is not None:
+        raise ValueError(
+            f"expected exposure_without for a data set or a folder only, got {without!r} for "
+            + (f"exposure={exposure!r}" if isinstance(exposure, str) else "an array")
+        )
+
+
+def _bank(exposure, channels: int, size, seed: int, without) -> Tensor:
+    if isinstance(exposure, str) and exposure == "photographs":
+        return photographs(channels, size, seed=seed)
+    if not isinstance(exposure, (str, Path)):
+        return as_images(exposure, "exposure")
+    if not Path(exposure).is_dir():
+        raise ValueError(
+            f"unknown exposure {str(exposure)!r}: no such folder; expected 'photographs', 'confetti', "
+            f"'confetti-masks', one of the data sets {', '.join(datasets.names())}, a folder of images, an array or None"
+        )
+    without = [without] if isinstance(without, str) else without or ()
+    datasets.check_known(without, [p.name for p in sorted(Path(exposure).iterdir()) if p.is_dir()], "sub-folder")
+    return datasets.image_folder(exposure, size=size, channels=channels, without=without)
+
+
+def _warn_of_nominal(bank: Tensor, nominal: Tensor) -> None:
+    """Warns of exposure images that are equal, pixel by pixel, to nominal training images."""
+    outliers, normal = _hashes(bank), _hashes(nominal)
+    held, shared = np.isin(normal, outliers).sum(), np.isin(outliers, normal).mean()
+    if held:
+        warnings.warn(
+            f"the exposure set holds {held:,} of your {len(normal):,} nominal images ({100 * shared:.3g} % of its "
+            f"{len(outliers):,} images), which training would call nominal and anomalous at once; leave their class "
+            "out with exposure_without=...",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _hashes(images: Tensor) -> np.ndarray:
+    """A 64-bit number for each image: its bytes times fixed random odd numbers, modulo 2⁶⁴.
+
+    Two different images have the same one with probability 2⁻⁵⁶ or less.
+    """
+    weights = np.random.default_rng(0).integers(-(2**62), 2**62, images[0].numel()) * 2 + 1
+    blocks = images.split(BLOCK)
+    return np.concatenate([as_uint8(b).flatten(1).cpu().numpy().astype(np.int64) @ weights for b in blocks])
 
 
 def from_bank(bank: Tensor) -> Draw:
     """Draws from a fixed set of images with equal probability, so that no image follows another in a fixed order."""
 
-    def draw(nominal: Tensor, generator: Generator) -> Tensor:
-        return bank[torch.randint(len(bank), (len(nominal),), generator=generator, device=bank.device)]
+    def draw(nominal: Tensor, generator: Generator) -> tuple[Tensor, None]:
+        return bank[torch.randint(len(bank), (len(nominal),), generator=generator, device=bank.device)], None
 
     return draw
 
 
 def fit_to(images: Tensor, channels: int, size: tuple[int, int]) -> Tensor:
     """uint8 images of the given channels and size: grey by luminance, resized with antialiasing where needed."""
+    if (images.shape[1], *images.shape[2:]) == (channels, *size):
+        return as_uint8(images)
+    return torch.cat([_fit_block(block, channels, size) for block in images.split(BLOCK)])
+
+
+def _fit_block(images: Tensor, channels: int, size) -> Tensor:
     images = as_uint8(images)
     if images.shape[1] == 3 and channels == 1:
-        weights = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+        weights = torch.tensor([0.299, 0.587, 0.114], device=images.device)[:, None, None]
         images = (images * weights).sum(1, keepdim=True).round().to(torch.uint8)
-    elif images.shape[1] == 1 and channels == 3:
-        images = images.expand(-1, 3, -1, -1)
     if tuple(images.shape[2:]) != tuple(size):
-        images = F.interpolate(images, size=tuple(size), mode="bilinear", antialias=True)
-    return images
+        images = F.interpolate(images.float(), size=tuple(size), mode="bilinear", antialias=True)
+        images = images.round().to(torch.uint8)
+    return images.expand(-1, channels, -1, -1)
 
 
 def photographs(channels: int, size: tuple[int, int], *, count: int | None = None, seed: int = 0) -> Tensor:
@@ -106,45 +174,3 @@ def _windows(image: Tensor, size, count: int, generator: Generator) -> Tensor:
     rows = torch.randint(windows.shape[1], (count,), generator=generator)
     columns = torch.randint(windows.shape[2], (count,), generator=generator)
     return windows[:, rows, columns].transpose(0, 1)
-
-
-def confetti(nominal: Tensor, generator: Generator) -> Tensor:
-    """Pastes blurred, rotated squares on nominal images (N, C, H, W) uint8: synthetic defects.
-
-    A few dark and a few coloured squares a picture, with sides from 1/30 to 1/4 of it, as in the paper; where a blob
-    would vanish on a dark ground its sign is flipped. The exact statistics of the official code are chapter 06's.
-    """
-    n, channels, height, width = nominal.shape
-    device = nominal.device
-
-    def draw(*shape):
-        return torch.rand(*shape, generator=generator, device=device)
-
-    blobs = 6
-    present = draw(n, blobs) < 0.5
-    present[:, 0] = True
-    side = (1 / 30 + (1 / 4 - 1 / 30) * draw(n, blobs)) * max(height, width)
-    middle_y, middle_x, turn = draw(n, blobs) * height, draw(n, blobs) * width, (draw(n, blobs) - 0.5) * math.pi / 2
-    colour = torch.where(
-        draw(n, blobs, 1) < 0.45, torch.ones(n, blobs, channels, device=device), draw(n, blobs, channels)
-    )
-    rows = torch.arange(height, device=device)[:, None] + 0.5 - middle_y[..., None, None]
-    columns = torch.arange(width, device=device) + 0.5 - middle_x[..., None, None]
-    sine, cosine = turn.sin()[..., None, None], turn.cos()[..., None, None]
-    reach = torch.maximum((cosine * rows + sine * columns).abs(), (cosine * columns - sine * rows).abs())
-    squares = (reach < side[..., None, None] / 2) & present[..., None, None]
-    noise = -255 * torch.einsum("nbhw,nbc->nchw", squares.float(), colour)
-    noise = _blur(noise, sigma=max(height, width) * 5 / 240)
-    darker, brighter = (nominal + noise).clamp(0, 255), (nominal - noise).clamp(0, 255)
-    changed = (darker - nominal).abs().mean((1, 2, 3), keepdim=True)
-    return torch.where(changed < 0.025, brighter, darker).round().to(torch.uint8)
-
-
-def _blur(images: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur, one row and one column pass; black outside."""
-    reach = math.ceil(2.5 * sigma)
-    steps = torch.arange(-reach, reach + 1, device=images.device)
-    kernel = torch.exp(-(steps**2) / (2 * sigma**2))
-    kernel = (kernel / kernel.sum()).expand(images.shape[1], 1, 1, -1)
-    rows = F.conv2d(images, kernel, padding=(0, reach), groups=images.shape[1])
-    return F.conv2d(rows, kernel.transpose(2, 3), padding=(reach, 0), groups=images.shape[1])

@@ -115,7 +115,20 @@ def test_data_lists_what_is_there(run, monkeypatch, tmp_path):
     rows = {line.split()[1]: line for line in output.splitlines() if "│" in line}
     assert set(datasets.names()) <= rows.keys()
     assert "the package itself" in rows["fashion-mnist-small"] and "not found" in rows["mnist"]
+    assert "10" in rows["cifar10"] and "as found" in rows["omniglot"]  # its classes are not known without it
     assert "the package itself" in run("data", "fashion-mnist-small")
+
+
+def test_data_is_listed_without_being_read(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(fetch, "cache", lambda: tmp_path)
+    monkeypatch.delenv("FCDD_DATA", raising=False)
+    for file in ("tinyimagenet32_jpg.tar.xz", "cifar10_jpg.tar.xz"):
+        (tmp_path / file).write_text("not to be opened")
+    output = run("data")
+    assert str(tmp_path / "tinyimagenet32_jpg.tar.xz") in output
+    assert f"{tmp_path / 'cifar10_jpg.tar.xz'} (a JPEG copy, not the official batches)" in output
+    with pytest.raises(FileNotFoundError, match="voc was not found.*fcdd data voc --download"):
+        run("data", "voc")
 
 
 def test_data_says_that_a_folder_of_fcdd_data_is_missing(run, monkeypatch):
@@ -168,7 +181,7 @@ def refused(monkeypatch, capsys):
 @pytest.mark.parametrize("arguments, text", [
     (("fit", "no/such/folder"), "expected images below no/such/folder, found none"),
     (("score", ".", "--model", "no.safetensors"), "no model at no.safetensors; expected a file written by save()"),
-    (("data", "imagenet"), "unknown data set 'imagenet'; known:"),
+    (("data", "imagenette"), "unknown data set 'imagenette'; known:"),
     (("study", "run", "--profile", "huge"), "unknown profile 'huge'; known: smoke, quick, full, paper"),
     (("study", "run", "--profile", "smoke", "--method", "pca"), "unknown method 'pca' in profile smoke"),
     (("study", "show", "smoke/none"), "no record 'smoke/none'; fcdd study list names them"),

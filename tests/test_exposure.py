@@ -1,10 +1,11 @@
-"""Outlier exposure: photographs, data sets, folders, arrays; and the statistics of confetti."""
+"""Outlier exposure: photographs, data sets, folders, arrays."""
+
+import warnings
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scipy import ndimage
 
 from fcdd import datasets, exposure
 
@@ -46,7 +47,7 @@ def test_photographs_are_in_random_order():
 
 def drawn(source, n=400, channels=1, size=(28, 28), seed=0, **options):
     draw = exposure.source(source, channels, size, **options)
-    return draw(blank(n, channels, size), generator(seed))
+    return draw(blank(n, channels, size), generator(seed))[0]
 
 
 def test_an_array_is_drawn_from_with_equal_probability():
@@ -68,7 +69,7 @@ def test_limit_leaves_at_most_that_many_images(limit):
 
 def test_the_images_of_a_limit_come_from_the_seed():
     bank = torch.arange(200, dtype=torch.uint8)[:, None, None, None].expand(200, 1, 28, 28)
-    kept = [set(exposure.source(bank, 1, (28, 28), seed=seed, limit=4)(blank(200), generator())[:, 0, 0, 0].tolist())
+    kept = [set(exposure.source(bank, 1, (28, 28), seed=seed, limit=4)(blank(200), generator())[0][:, 0, 0, 0].tolist())
             for seed in range(4)]  # fmt: skip
     assert all(len(each) == 4 for each in kept) and len(set.union(*kept)) > 8
 
@@ -103,6 +104,110 @@ def test_channels_and_size_are_made_to_fit():
     assert torch.equal(exposure.fit_to(torch.full((1, 1, 4, 4), 0.5), 1, (4, 4)), torch.full((1, 1, 4, 4), 128).byte())
 
 
+def test_many_images_are_converted_block_by_block(monkeypatch):
+    """The same images whatever the blocks; no block is larger than it should be."""
+    images = torch.randint(0, 256, (50, 3, 20, 24), generator=generator(), dtype=torch.uint8)
+    whole, sizes, plain = exposure.fit_to(images, 1, (10, 12)), [], exposure._fit_block
+    monkeypatch.setattr(exposure, "BLOCK", 7)
+    monkeypatch.setattr(exposure, "_fit_block", lambda block, *rest: sizes.append(len(block)) or plain(block, *rest))
+    assert torch.equal(exposure.fit_to(images, 1, (10, 12)), whole) and whole.dtype == torch.uint8
+    assert sizes == [7] * 7 + [1]
+    assert exposure.fit_to(images, 3, (20, 24)) is images  # nothing to do
+
+
+def test_resizing_rounds_instead_of_cutting_off():
+    images = torch.tensor([[0, 3], [0, 3]], dtype=torch.uint8)[None, None]
+    assert exposure.fit_to(images, 1, (1, 1)).item() == 2  # the mean is 1.5
+    noise = torch.randint(0, 256, (20, 1, 31, 31), generator=generator(), dtype=torch.uint8)
+    exact = torch.nn.functional.interpolate(noise.double(), size=(16, 16), mode="bilinear", antialias=True)
+    assert (exposure.fit_to(noise, 1, (16, 16)).double() - exact).abs().max() <= 0.501
+
+
+# ---- classes and folders left out ----
+
+
+def test_classes_of_a_data_set_are_left_out():
+    left = datasets.load_all("fashion-mnist-small", without=["Bag"])
+    images = drawn("fashion-mnist-small", n=2000, without=["Bag"])
+    assert np.isin(exposure._hashes(images), exposure._hashes(left)).all()
+    some = drawn("fashion-mnist-small", n=2000, without=["Bag"], limit=7)
+    chosen = left[torch.randperm(len(left), generator=generator(0))[:7]]
+    assert set(exposure._hashes(some)) == set(exposure._hashes(chosen))
+
+
+def test_a_data_set_with_its_own_size_and_colour(tmp_path, monkeypatch):
+    """Photographs of any size, decoded at the size that is asked for, made grey."""
+    for wnid, colour in (("n01443537", (200, 100, 50)), ("n02690373", (0, 0, 255))):  # goldfish, airliner
+        (tmp_path / "imagenet" / "train" / wnid).mkdir(parents=True)
+        Image.new("RGB", (90, 70), colour).save(tmp_path / "imagenet" / "train" / wnid / "0.png")
+    monkeypatch.setenv("FCDD_DATA", str(tmp_path))
+    monkeypatch.setattr("fcdd.datasets.fetch.cache", lambda: tmp_path / "none")
+    assert set(drawn("imagenet", channels=3, size=(24, 20)).flatten(2).amax(2)[:, 0].tolist()) == {0, 200}
+    images = drawn("imagenet", size=(28, 28), without="cifar10")
+    assert (images == round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)).all()
+
+
+def test_sub_folders_are_left_out(tmp_path):
+    for k, name in enumerate(("apple", "pear")):
+        (tmp_path / name).mkdir()
+        Image.new("L", (8, 8), 100 * k).save(tmp_path / name / "0.png")
+    assert (drawn(tmp_path, without=["apple"]) == 100).all() and (drawn(str(tmp_path), without="pear") == 0).all()
+    with pytest.raises(ValueError, match="unknown sub-folder: 'aple'; close to it: apple"):
+        drawn(tmp_path, without=["aple"])
+
+
+@pytest.mark.parametrize("source, named", [
+    ("photographs", "exposure='photographs'"), ("confetti", "exposure='confetti'"), (blank(3), "an array"),
+])  # fmt: skip
+def test_nothing_can_be_left_out_of_what_has_no_classes(source, named):
+    text = rf"expected exposure_without for a data set or a folder only, got \['a'\] for {named}"
+    with pytest.raises(ValueError, match=text):
+        exposure.source(source, 1, (28, 28), without=["a"])
+
+
+# ---- nominal images among the outliers ----
+
+
+def test_nominal_images_in_the_exposure_are_told():
+    nominal = datasets.load("fashion-mnist-small", "Bag").train.images
+    text = (
+        r"the exposure set holds 1,000 of your 1,000 nominal images \(10 % of its 10,000 images\), which training "
+        r"would call nominal and anomalous at once; leave their class out with exposure_without="
+    )
+    for given in (nominal, nominal.float() / 255):
+        with pytest.warns(UserWarning, match=text):
+            exposure.source("fashion-mnist-small", 1, (28, 28), nominal=given)
+    with pytest.warns(UserWarning, match=r"holds 600 of your 1,000 nominal images \(100 % of its 600 images"):
+        exposure.source(nominal[:600], 1, (28, 28), nominal=nominal)
+    bank = torch.cat([nominal[:1], nominal[:1], 255 - nominal[:38]])
+    with pytest.warns(UserWarning, match=r"holds 1 of your 1,000 nominal images \(5 % of its 40 images"):
+        exposure.source(bank, 1, (28, 28), nominal=nominal)
+
+
+@pytest.mark.parametrize("source, options", [
+    ("fashion-mnist-small", {"without": ["Bag"]}), ("photographs", {}), ("confetti", {}),
+])  # fmt: skip
+def test_no_warning_without_reason(source, options):
+    nominal = datasets.load("fashion-mnist-small", "Bag").train.images
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        exposure.source(source, 1, (28, 28), nominal=nominal, **options)
+
+
+def test_images_that_differ_in_one_pixel_differ_in_hash():
+    """Also in steps of 128, whose products could vanish in 64 bits, and in any two pixels."""
+    images = blank(784 * 2, value=7)
+    images.flatten(1)[torch.arange(784 * 2), torch.arange(784).repeat(2)] += (
+        torch.tensor([1, 128]).repeat_interleave(784).to(torch.uint8)
+    )
+    assert len(np.unique(exposure._hashes(images))) == len(images)
+    pairs = blank(784)
+    pairs.flatten(1)[:, 0] = 128
+    pairs.flatten(1)[torch.arange(1, 784), torch.arange(1, 784)] = 128
+    assert len(np.unique(exposure._hashes(pairs))) == len(pairs)
+    assert len(np.unique(exposure._hashes(pairs[[3, 3, 3]]))) == 1
+
+
 @pytest.mark.parametrize("source", ["cifar-1000", "no/such/folder"])
 def test_unknown_sources(source):
     with pytest.raises(
@@ -124,53 +229,12 @@ def test_an_empty_folder(tmp_path):
         exposure.source(tmp_path, 1, (28, 28))
 
 
-# ---- confetti ----
+# ---- confetti ---- (its statistics: test_confetti.py)
 
 
-@pytest.mark.parametrize(
-    "channels, size, ground", [(1, (28, 28), 255), (3, (64, 64), 200), (3, (96, 64), 0), (1, (28, 28), 0)]
-)
-def test_confetti_changes_every_image(channels, size, ground):
-    nominal = blank(300, channels, size, ground)
-    images = exposure.confetti(nominal, generator(2))
-    assert images.shape == nominal.shape and images.dtype == torch.uint8
-    changed = (images != nominal).any(1).flatten(1).float().mean(1)
-    visible = (images.int() - nominal.int()).abs().amax((1, 2, 3))
-    assert (visible > 5).float().mean() > 0.95  # at least one blob is seen
-    assert 0.02 < changed.mean() < 0.6  # blobs, not a new image
-    assert torch.equal(images, exposure.confetti(nominal, generator(2)))
-    assert not torch.equal(images, exposure.confetti(nominal, generator(3)))
-
-
-def test_confetti_darkens_bright_ground_and_brightens_dark():
-    bright, dark = blank(200, 3, (64, 64), 220), blank(200, 3, (64, 64), 0)
-    assert (exposure.confetti(bright, generator()) <= bright).all()
-    assert (exposure.confetti(dark, generator()) >= dark).all()
-
-
-def test_confetti_squares_have_the_papers_size():
-    """Alone on its picture, a square's side lies between 1/30 and 1/4 of the picture, blur aside."""
-    nominal = blank(400, 1, (96, 96), 255)
-    change = (nominal.int() - exposure.confetti(nominal, generator(1)).int()).numpy()[:, 0]
-    assert change.min() >= 0 and change.max() > 200
-    areas = []
-    for picture in change:
-        found, count = ndimage.label(picture > 60)
-        areas += list(ndimage.sum(picture > 60, found, range(1, count + 1)))
-    sides = np.sqrt(areas)
-    assert np.quantile(sides, 0.9) < 96 / 4 * 1.6 and np.median(sides) > 96 / 30
-
-
-def test_confetti_has_dark_and_coloured_blobs():
-    nominal = blank(300, 3, (64, 64), 255)
-    change = (nominal.int() - exposure.confetti(nominal, generator()).int()).amax((2, 3)).float()  # (N, 3)
-    grey = (change.amax(1) - change.amin(1)) < 20
-    assert 0.1 < grey.float().mean() < 0.9
-
-
-def test_confetti_is_painted_on_the_image_it_got():
+def test_confetti_comes_with_and_without_masks():
     nominal = datasets.load_all("fashion-mnist-small")[:50]
-    images = exposure.confetti(nominal, generator())
-    same = (images == nominal).float().flatten(1).mean(1)
-    assert (same > 0.2).all() and same.mean() > 0.5
-    assert exposure.source("confetti", 1, (28, 28)) is exposure.confetti
+    images, everywhere = exposure.source("confetti", 1, (28, 28))(nominal, generator())
+    same, masks = exposure.source("confetti-masks", 1, (28, 28))(nominal, generator())
+    assert everywhere is None and torch.equal(images, same)
+    assert torch.equal(masks, (images != nominal).any(1, keepdim=True)) and masks.any() and not masks.all()

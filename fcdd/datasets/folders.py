@@ -1,38 +1,98 @@
-"""Images from folders: MVTec-style trees with masks, and plain folders of pictures."""
+"""Images from folders: MVTec-style trees with masks, trees of one folder a class, and plain folders of pictures."""
 
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
+from tqdm import tqdm
 
 from .fetch import DataError
-from .split import Images, Split
+from .split import Images, Split, one_vs_rest
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+
+
+def squeeze(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The whole picture at ``size`` = (H, W); its aspect ratio is not kept."""
+    return image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+
+
+def crop(image: Image.Image, size: tuple[int, int], margin: float = 1.0) -> Image.Image:
+    """The middle of the picture at ``size``, after resizing so that ``margin`` times ``size`` just fits into it."""
+    scale = margin * max(size[0] / image.height, size[1] / image.width)
+    sides = [max(least, int(side * scale + 1e-6)) for least, side in zip(size, image.size[::-1], strict=True)]
+    resized = squeeze(image, sides)
+    left, top = round((resized.width - size[1]) / 2), round((resized.height - size[0]) / 2)
+    return resized.crop((left, top, left + size[1], top + size[0]))
+
+
+class Member(NamedTuple):
+    """A file inside a tar without compression, read without going through the rest."""
+
+    archive: Path
+    name: str
+    start: int
+    length: int
+
+    def read(self) -> io.BytesIO:
+        with self.archive.open("rb") as file:
+            file.seek(self.start)
+            return io.BytesIO(file.read(self.length))
+
+    def __str__(self):
+        return f"{self.archive}:{self.name}"
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures that are decoded only when they are indexed; stands where a tensor (N, C, H, W) uint8 would."""
+
+    files: Sequence
+    size: tuple[int, int]
+    channels: int = 3
+    fit: Callable = squeeze
+
+    def __len__(self):
+        return len(self.files)
+
+    def __getitem__(self, index) -> torch.Tensor:
+        files = [self.files[k] for k in np.arange(len(self.files))[index]]
+        problems: list[str] = []
+        images = _read(files, self.size, self.channels, problems, self.fit)
+        if problems:
+            raise DataError(f"{len(problems)} pictures are damaged:\n" + "\n".join(f"- {p}" for p in problems))
+        return images
 
 
 def folder(path, size: tuple[int, int] = (224, 224), channels: int = 3) -> Split:
     """A tree in the layout of MVTec-AD as a :class:`Split`; images and masks are resized to ``size`` = (H, W).
 
     ``train/good`` holds nominal images; ``test/good`` and ``test/<defect>`` the test images;
-    ``ground_truth/<defect>/<stem>_mask.png`` the masks, white on the defect. Raises FileNotFoundError without
+    ``ground_truth/<defect>/<stem>_mask.png`` the masks, white on the defect, as large as their images. Masks are
+    resized without mixing pixels; :func:`original_masks` gives them as they are. Raises FileNotFoundError without
     ``train/good``, and :class:`DataError` that lists everything wrong with the tree at once.
     """
     path = Path(path)
     good, defects = pictures(path / "train" / "good"), sorted(p for p in (path / "test").glob("*") if p.is_dir())
-    if not good:
-        raise FileNotFoundError(
-            f"expected nominal images in {path / 'train' / 'good'}, found none (of {', '.join(sorted(SUFFIXES))})"
-        )
     tests = [file for defect in defects for file in pictures(defect)]
     problems: list[str] = []
+    mask_files = _mask_files(path, defects, tests, problems)
     train_images = _read(good, size, channels, problems)
     test_images = _read(tests, size, channels, problems)
-    masks = _read([_mask_of(path, file) for file in tests], size, 1, problems, optional=True)
+    masks = _read(mask_files, size, 1, problems, _nearest)
+    if not good:
+        none = f"expected nominal images in {path / 'train' / 'good'}, found none (of {', '.join(sorted(SUFFIXES))})"
+        if not problems:
+            raise FileNotFoundError(none)
+        problems.append(none)
     if problems:
         raise DataError(f"{len(problems)} problems in {path}:\n" + "\n".join(f"- {p}" for p in problems))
-    anomalous = np.array([file.parent.name != "good" for file in tests])
+    anomalous = np.array([file.parent.name != "good" for file in tests], bool)
     names = np.array([f"{file.parent.name}/{file.stem}" for file in tests])
     y = torch.from_numpy(np.where(anomalous, -1, 1))
     train = Images(
@@ -41,13 +101,117 @@ def folder(path, size: tuple[int, int] = (224, 224), channels: int = 3) -> Split
         np.zeros(len(good), bool),
         np.array([f.stem for f in good]),
     )
-    return Split(path.name, "good", train, Images(test_images, y, anomalous, names, masks > 127), str(path))
+    return Split(path.name, "good", train, Images(test_images, y, anomalous, names, _marked(masks)), str(path))
 
 
-def image_folder(path, size: tuple[int, int], channels: int = 3) -> torch.Tensor:
-    """All pictures below a folder as a uint8 tensor (N, C, H, W), resized. Raises like :func:`folder`."""
+def original_masks(split: Split) -> list[np.ndarray]:
+    """Masks of a folder's test images at the size of the files, boolean (H, W) each, in the order of ``split.test``.
+
+    Papers evaluate at this size, named "original" here; ``split.test.masks`` are those at network resolution. Good
+    images have blank ones. Takes what :func:`folder` gave, or a part of it. Raises FileNotFoundError if the files are
+    gone.
+    """
+    path, masks = Path(split.source), []
+    for name in split.test.names:
+        kind, stem = name.split("/", 1)
+        image = next((file for file in pictures(path / "test" / kind) if file.stem == stem), None)
+        if image is None:
+            raise FileNotFoundError(f"expected the picture {name} below {path / 'test'}; it was there when it was read")
+        file = _masks_of(path, kind).get(stem)
+        width, height = _size(file or image)
+        blank = torch.zeros(1, 1, height, width, dtype=torch.uint8)
+        masks.append(_marked(blank if file is None else _read([file], (height, width), 1, [], _nearest))[0, 0].numpy())
+    return masks
+
+
+def _mask_files(path: Path, defects, tests, problems: list[str]) -> list[Path | None]:
+    """The mask of each test picture, None for good ones; masks and pictures that do not match become problems."""
+    kinds = {defect.name for defect in defects} | {p.name for p in (path / "ground_truth").glob("*") if p.is_dir()}
+    masks = {kind: _masks_of(path, kind) for kind in kinds - {"good"}}
+    found = [masks.get(file.parent.name, {}).get(file.stem) for file in tests]
+    for file, mask in zip(tests, found, strict=True):
+        kind = file.parent.name
+        if mask is None and kind != "good":
+            missing = path / "ground_truth" / kind / f"{file.stem}_mask.png"
+            problems.append(f"{missing}: missing (every image in a defect folder needs a mask)")
+        elif mask is not None:
+            sizes = _size(file), _size(mask)
+            if None not in sizes and sizes[0] != sizes[1]:
+                problems.append("{}: {}×{} px, but its image has {}×{}".format(mask, *sizes[1], *sizes[0]))
+    used = {*found, None}
+    for mask in (mask for kind in sorted(masks) for mask in masks[kind].values() if mask not in used):
+        problems.append(f"{mask}: there is no image for this mask in {path / 'test' / mask.parent.name}")
+    full = {file.parent for file in tests}
+    problems += [f"{defect}: empty; put images there or remove it" for defect in defects if defect not in full]
+    return found
+
+
+def _masks_of(path: Path, kind: str) -> dict[str, Path]:
+    """The masks of one defect, by the stem of their images."""
+    return {file.stem.removesuffix("_mask"): file for file in pictures(path / "ground_truth" / kind)}
+
+
+def _size(file: Path) -> tuple[int, int] | None:
+    """(width, height), from the header alone; None if it cannot be read, which is noticed when the pixels are."""
+    try:
+        with Image.open(file) as image:
+            return image.size
+    except (UnidentifiedImageError, OSError):
+        return None
+
+
+def _marked(masks: torch.Tensor) -> torch.Tensor:
+    """(N, 1, H, W) uint8 → boolean: brighter than half of the brightest pixel, as some tools write 1 for white."""
+    return masks > masks.amax((2, 3), keepdim=True) / 2 if len(masks) else masks > 0
+
+
+def class_folders(path, normal: str, size: tuple[int, int], channels: int = 3, **protocol) -> Split:
+    """A tree ``train/<class>/*`` and ``test/<class>/*`` with class ``normal`` nominal, pictures resized to ``size``.
+
+    ``protocol`` as in :func:`fcdd.datasets.load`. Only the nominal training pictures and the test pictures are opened.
+    Raises FileNotFoundError without such folders, ValueError for an unknown class.
+    """
+    classes, arrays = read_tree(Path(path), size, channels)
+    if normal not in classes:
+        raise ValueError(f"unknown class {normal!r} of {path}; known: {', '.join(classes)}")
+    return one_vs_rest(Path(path).name, arrays, classes, normal, str(path), **protocol)
+
+
+def read_tree(path: Path, size, channels: int = 3, fit: Callable = squeeze, classes: dict | None = None):
+    """Class names and arrays of a tree of one folder a class; the test pictures lie in ``test`` or ``val``.
+
+    ``classes`` maps a class to the names that its folder may have.
+    """
+    test = next((path / part for part in ("test", "val") if (path / part).is_dir()), path / "test")
+    if classes is None:
+        classes = {folder.name: (folder.name,) for folder in sorted((path / "train").glob("*")) if folder.is_dir()}
+    arrays = {}
+    for part, where in (("train", path / "train"), ("test", test)):
+        files, labels = labelled_files(where, classes)
+        arrays |= {f"{part}_images": Pictures(files, size, channels, fit), f"{part}_labels": labels}
+    return tuple(classes), arrays
+
+
+def labelled_files(path: Path, classes: dict) -> tuple[list[str], torch.Tensor]:
+    """The pictures of a folder with one folder a class, and their labels. Raises FileNotFoundError for missing ones."""
+    from torchvision.datasets.folder import make_dataset
+
+    folders = [next((name for name in names if (path / name).is_dir()), names[0]) for names in classes.values()]
+    missing = [folder for folder in folders if not (path / folder).is_dir()]
+    if missing or not folders:
+        raise FileNotFoundError(f"expected one folder a class in {path}, missing: {', '.join(missing[:5]) or 'all'}")
+    samples = make_dataset(path, {folder: k for k, folder in enumerate(folders)}, extensions=tuple(SUFFIXES))
+    order = sorted(samples, key=lambda sample: sample[1])
+    return [file for file, _ in order], torch.tensor([label for _, label in order])
+
+
+def image_folder(path, size: tuple[int, int], channels: int = 3, without: Sequence[str] = ()) -> torch.Tensor:
+    """All pictures below a folder as a uint8 tensor (N, C, H, W), resized, but for those in the folders ``without``.
+
+    Raises like :func:`folder`.
+    """
     problems: list[str] = []
-    files = pictures(Path(path))
+    files = [file for file in pictures(Path(path)) if file.relative_to(path).parts[0] not in without]
     if not files:
         raise FileNotFoundError(f"expected images below {path}, found none (of {', '.join(sorted(SUFFIXES))})")
     images = _read(files, size, channels, problems)
@@ -68,28 +232,27 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     return Image.fromarray((np.asarray(image, np.float32) / 257).round().clip(0, 255).astype(np.uint8))
 
 
-def _mask_of(path: Path, file: Path) -> Path | None:
-    return None if file.parent.name == "good" else path / "ground_truth" / file.parent.name / f"{file.stem}_mask.png"
+def pixels(file, size, channels: int = 3, fit: Callable = squeeze) -> np.ndarray:
+    """One picture, a path or an open file, as (C, H, W) uint8."""
+    with Image.open(file) as image:
+        array = np.asarray(fit(_eight_bit(image).convert("L" if channels == 1 else "RGB"), size))
+    return array[None] if channels == 1 else array.transpose(2, 0, 1)
 
 
-def _read(files, size, channels, problems, optional=False) -> torch.Tensor:
+def _nearest(mask: Image.Image, size) -> Image.Image:
+    return mask.resize((size[1], size[0]), Image.Resampling.NEAREST)
+
+
+def _read(files, size, channels, problems, fit: Callable = squeeze) -> torch.Tensor:
     """Reads pictures into one tensor; None gives a blank one. What cannot be read is added to ``problems``."""
-    mode, blank = ("L" if channels == 1 else "RGB"), np.zeros((size[0], size[1], channels), np.uint8)
-    resample = Image.Resampling.NEAREST if optional else Image.Resampling.BILINEAR
-    arrays = []
-    for file in files:
-        array = blank
+    images = torch.zeros(len(files), channels, *size, dtype=torch.uint8)
+    for k, file in enumerate(tqdm(files, desc="decoding pictures", unit=" images", delay=3, leave=False)):
         try:
             if file is not None:
-                with Image.open(file) as image:
-                    array = np.asarray(_eight_bit(image).convert(mode).resize((size[1], size[0]), resample)).reshape(
-                        blank.shape
-                    )
+                opened = file.read() if isinstance(file, Member) else file
+                images[k] = torch.from_numpy(pixels(opened, size, channels, fit).copy())
         except FileNotFoundError:
             problems.append(f"{file}: missing (every image in a defect folder needs a mask)")
         except (UnidentifiedImageError, OSError) as error:
             problems.append(f"{file}: cannot be read ({error})")
-        arrays.append(array)
-    if not arrays:
-        return torch.zeros(0, channels, *size, dtype=torch.uint8)
-    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
+    return images

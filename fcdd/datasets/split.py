@@ -37,35 +37,73 @@ class Split:
 
     def __repr__(self):
         labelled = int((self.train.y < 0).sum())
+        polluting = int(self.train.anomalous.sum()) - labelled
         return (
             f"{self.name}, nominal: {self.normal}. {len(self.train)} training images"
             + (f" ({labelled} labelled anomalies)" if labelled else "")
+            + (f" ({polluting} unlabelled anomalies)" if polluting > 0 else "")
             + f", {len(self.test)} test images ({int(self.test.anomalous.sum())} anomalous). From {self.source}"
         )
 
 
-def one_vs_rest(name, arrays, class_names, normal: str, source: str, *, labelled: float = 0.0, seed: int = 0) -> Split:
-    """Splits labelled images into a nominal class and the rest.
+def one_vs_rest(
+    name, arrays, class_names, normal, source, *, labelled=0.0, pollution=0.0, known_classes=1, seed=0
+) -> Split:
+    """Splits labelled images into a nominal class and the rest; the n nominal training images are all kept.
 
-    ``arrays`` maps train_images, train_labels, test_images, test_labels to tensors. ``labelled`` is γ in
-    γ = m / (n + m): m images of one other class join the n nominal ones with label -1. Raises ValueError for γ
-    outside [0, 0.9].
+    ``arrays`` maps train_images, train_labels, test_images, test_labels to tensors (images also to
+    :class:`~fcdd.datasets.folders.Pictures`). ``pollution`` is the share of anomalies among the unlabelled images,
+    p / (n + p), from all other classes; ``labelled`` the share of labelled anomalies (-1) among all, m / (n + p + m),
+    from ``known_classes`` other classes that ``seed`` draws. No image is both. Source: Ruff et al. 2020, Deep SAD, 4.2.
+    Raises ValueError for shares outside [0, 0.9], another number of classes, or if there are too few images.
     """
-    if not 0 <= labelled <= 0.9:
-        raise ValueError(f"expected a labelled share between 0 and 0.9, got {labelled}")
-    label = list(class_names).index(normal)
-    labels = arrays["train_labels"].numpy()
-    chosen = np.flatnonzero(labels == label)
-    y = np.zeros(len(chosen), dtype=np.int64)
-    if labelled:
-        rng = np.random.default_rng(seed)
-        known = rng.choice([k for k in range(len(class_names)) if k != label])
-        pool = np.flatnonzero(labels == known)
-        extra = rng.choice(pool, min(len(pool), max(1, round(labelled / (1 - labelled) * len(chosen)))), replace=False)
-        chosen, y = np.concatenate([chosen, extra]), np.concatenate([y, np.full(len(extra), -1)])
+    for share, what in ((labelled, "labelled share"), (pollution, "pollution")):
+        if not 0 <= share <= 0.9:
+            raise ValueError(f"expected a {what} between 0 and 0.9, got {share}")
+    label, labels = list(class_names).index(normal), arrays["train_labels"].numpy()
+    classes = np.setdiff1d(labels, [label])  # those of which there are images
+    if known_classes not in range(1, max(2, len(classes) + 1)):
+        raise ValueError(f"expected known_classes from 1 to the {len(classes)} others, got {known_classes}")
+    nominal = np.flatnonzero(labels == label)
+    rng = np.random.default_rng(seed)
+    mixed = _number(pollution, len(nominal))
+    known = _draw_known(rng, labels, classes, known_classes, _number(labelled, len(nominal) + mixed))
+    # The official Deep SAD code draws the two independently, so that one image may be labelled and unlabelled at once.
+    others = np.setdiff1d(np.flatnonzero(labels != label), known)
+    polluting = _draw(rng, others, mixed, f"the classes other than {normal}, apart from the labelled ones,")
+    chosen = np.concatenate([nominal, polluting, known])
+    y = torch.zeros(len(chosen), dtype=torch.int64)
+    y[len(chosen) - len(known) :] = -1
     names = np.asarray(class_names)
-    train = Images(arrays["train_images"][chosen], torch.from_numpy(y), labels[chosen] != label, names[labels[chosen]])
+    train = Images(arrays["train_images"][chosen], y, labels[chosen] != label, names[labels[chosen]])
     labels = arrays["test_labels"].numpy()
     anomalous = labels != label
-    test = Images(arrays["test_images"], torch.from_numpy(np.where(anomalous, -1, 1)), anomalous, names[labels])
+    test = Images(arrays["test_images"][:], torch.from_numpy(np.where(anomalous, -1, 1)), anomalous, names[labels])
     return Split(name, normal, train, test, source)
+
+
+def _number(share: float, rest: int) -> int:
+    """How many images make up ``share`` of all, next to ``rest`` others; at least one unless the share is 0."""
+    return max(1, round(share / (1 - share) * rest)) if share else 0
+
+
+def _draw_known(rng, labels, classes, known_classes: int, count: int) -> np.ndarray:
+    if not count or not len(classes):
+        return _draw(rng, classes, count, "the other classes")
+    known = rng.choice(classes) if known_classes == 1 else rng.choice(classes, known_classes, replace=False)
+    return _draw(rng, np.flatnonzero(np.isin(labels, known)), count, f"the {known_classes} known anomalous class(es)")
+
+
+def _draw(rng, pool: np.ndarray, count: int, whose: str) -> np.ndarray:
+    if count > len(pool):
+        raise ValueError(f"{count} anomalies are asked for, {whose} have {len(pool)} images; lower the share")
+    return rng.choice(pool, count, replace=False) if count else pool[:0]
+
+
+def complete(arrays: dict) -> dict:
+    """Arrays of a data set with one part only: it serves as both the training and the test images."""
+    other = {"train": "test", "test": "train"}
+    for key in list(arrays):
+        part, kind = key.split("_")
+        arrays.setdefault(f"{other[part]}_{kind}", arrays[key])
+    return arrays

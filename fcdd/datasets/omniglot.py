@@ -1,0 +1,53 @@
+"""Omniglot (Lake, Salakhutdinov and Tenenbaum 2015, MIT licence): handwritten characters, 28×28 grey, ink is 255."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from . import fetch
+from .archives import BROKEN
+from .fetch import DataError, Entry, verify
+from .folders import Pictures
+from .split import complete
+
+
+def _fetch() -> None:
+    from torchvision.datasets import Omniglot
+
+    Omniglot(fetch.cache(), background=True, download=True)
+
+
+def _ink(image: Image.Image, size) -> Image.Image:
+    """White strokes on black, as in the MNIST family; the files have black strokes on white."""
+    return ImageOps.invert(image).resize((size[1], size[0]), Image.Resampling.BOX)
+
+
+def _read(path: Path):
+    """Characters are the classes, 20 images each."""
+    if path.is_dir():  # as torchvision unpacks it: alphabet/character/picture
+        files = sorted(path.glob("*/*/*.png"))
+        names, labels = np.unique([f"{file.parts[-3]}/{file.parts[-2]}" for file in files], return_inverse=True)
+        images = Pictures(files, (28, 28), 1, _ink)
+    else:
+        verify(path)
+        try:
+            with np.load(path) as arrays:
+                images, labels, names = (arrays[key] for key in ("images", "labels", "names"))
+        except BROKEN as error:
+            raise DataError(f"{path} is damaged ({error}); fetch it again") from error
+        images = torch.from_numpy(images)[:, None]
+    labels = torch.from_numpy(labels.astype(np.int64))
+    return tuple(map(str, names)), complete({"train_images": images, "train_labels": labels})
+
+
+ENTRIES = {
+    "omniglot": Entry(
+        None,
+        ("omniglot-py/images_background", "omniglot_small_28.npz"),
+        _read,
+        expects="the official images_background/<alphabet>/<character>/*.png or omniglot_small_28.npz",
+        fetch=_fetch,
+    )
+}

@@ -1,0 +1,61 @@
+"""Pascal VOC 2007 (Everingham et al. 2010): photographs with several objects; its horses carry a watermark.
+
+An image is nominal if it shows an object of the nominal class. Training images are those of the official train set,
+test images those of val, as in Liznerski et al. 2021. Taught in: chapter 07.
+"""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import torch
+
+from . import fetch
+from .fetch import DataError, Entry
+from .folders import Pictures
+
+_CLASSES = """
+aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant sheep sofa
+train tvmonitor
+"""
+CLASSES = tuple(_CLASSES.split())
+
+
+def _fetch() -> None:
+    from torchvision.datasets import VOCDetection
+
+    VOCDetection(fetch.cache(), year="2007", image_set="train", download=True)
+
+
+def _read(path: Path, normal: str | None = None, size: tuple[int, int] = (224, 224)):
+    """The label of an image is ``normal`` where it shows one, otherwise that of the first object in its annotation.
+
+    The aspect ratio is not kept, so that the watermark in the corner stays in the picture.
+    """
+    from torchvision.datasets import VOCDetection
+
+    arrays = {}
+    for part, image_set in (("train", "train"), ("test", "val")):
+        try:
+            found = VOCDetection(path.parents[1], year="2007", image_set=image_set)
+            shown = [_objects(file) for file in found.annotations]
+        except (OSError, ElementTree.ParseError) as error:
+            raise DataError(f"{path} is not complete or damaged ({error}); fetch it again") from error
+        labels = [CLASSES.index(normal if normal in names else names[0]) for names in shown]
+        arrays |= {f"{part}_images": Pictures(found.images, size), f"{part}_labels": torch.tensor(labels)}
+    return CLASSES, arrays
+
+
+def _objects(annotation: str) -> list[str]:
+    return [element.text for element in ElementTree.parse(annotation).findall("object/name")]
+
+
+ENTRIES = {
+    "voc": Entry(
+        CLASSES,
+        ("VOCdevkit/VOC2007",),
+        _read,
+        files=("ImageSets/Main/train.txt", "ImageSets/Main/val.txt", "Annotations", "JPEGImages"),
+        expects="the official tree (Annotations, ImageSets, JPEGImages)",
+        fetch=_fetch,
+    )
+}
