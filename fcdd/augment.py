@@ -4,6 +4,7 @@ Source of the recipes: Liznerski et al. 2021 and the official code (local contra
 contrast normalisation in the Deep SVDD paper). Taught in: chapter 05.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -48,12 +49,18 @@ def fit_normalisation(images: Tensor, kind: str = "lcn") -> Normalisation:
     """Normalisation whose constants come from the nominal training ``images`` (N, C, H, W), never from a table.
 
     ``kind``: ``"lcn"`` LCN-L1, then min–max per channel; ``"standard"`` mean and deviation per channel; ``"unit"``
-    only scales to [0, 1]. Raises ValueError for another kind.
+    only scales to [0, 1]; ``"imagenet"`` the constants that networks pretrained on ImageNet were trained with, the
+    one exception, which the weights demand. Raises ValueError for another kind.
     """
     x = as_float(images)
     blank = torch.zeros(x.shape[1], 1, 1, device=x.device)
     if kind == "unit":
         return Normalisation(False, blank, blank + 1)
+    if kind == "imagenet":
+        if x.shape[1] != 3:
+            raise ValueError(f"expected RGB images for normalisation 'imagenet', got {x.shape[1]} channel")
+        constants = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], device=x.device)
+        return Normalisation(False, *constants[:, :, None, None])
     if kind == "standard":
         shift, scale = x.mean((0, 2, 3)), x.std((0, 2, 3))
     elif kind == "lcn":
@@ -61,7 +68,7 @@ def fit_normalisation(images: Tensor, kind: str = "lcn") -> Normalisation:
         shift, high = x.amin((0, 2, 3)), x.amax((0, 2, 3))
         scale = high - shift
     else:
-        raise ValueError(f"unknown normalisation {kind!r}; known: lcn, standard, unit")
+        raise ValueError(f"unknown normalisation {kind!r}; known: lcn, standard, unit, imagenet")
     scale = torch.where(scale == 0, 1, scale)
     return Normalisation(kind == "lcn", shift[:, None, None], scale[:, None, None])
 
@@ -82,6 +89,55 @@ def random_flip(images: Tensor, generator: Generator) -> Tensor:
     return torch.where(flip, images.flip(3), images)
 
 
-def crop_and_flip(images: Tensor, generator: Generator) -> Tensor:
-    """The papers' augmentation of small images: random crop, padded by 2 px (28 px images) or 4 px, and flip."""
-    return random_flip(random_crop(images, padding=2 if images.shape[2] <= 28 else 4, generator=generator), generator)
+def color_jitter(images: Tensor, strength: float, generator: Generator) -> Tensor:
+    """Brightness, contrast, saturation and hue of each image changed at random; float (N, C, H, W) in [0, 1].
+
+    Factors are uniform in 1 ± ``strength``; hue turns by up to ``strength`` of a full turn about the grey axis of the
+    RGB cube. Grey images have no saturation or hue to change. Recipe: Liznerski et al. 2021.
+    """
+    n, channels = images.shape[:2]
+    factors = 1 + strength * (2 * torch.rand(4, n, 1, 1, 1, generator=generator, device=images.device) - 1)
+    images = (images * factors[0]).clamp(0, 1)
+    mean = luminance(images).mean((1, 2, 3), keepdim=True)
+    images = (mean + factors[1] * (images - mean)).clamp(0, 1)
+    if channels == 1:
+        return images
+    grey = luminance(images)
+    images = grey + factors[2] * (images - grey)
+    return turn_hue(images, (factors[3] - 1)[:, 0, 0]).clamp(0, 1)
+
+
+def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
+    """Rotates the colours of each RGB image (N, 3, H, W) about the grey axis, ``turns`` (N, 1) in full turns."""
+    angle = 2 * math.pi * turns
+    keep = angle.cos() + (1 - angle.cos()) / 3
+    back, ahead = ((1 - angle.cos()) / 3 + sign * angle.sin() / math.sqrt(3) for sign in (-1, 1))
+    matrix = torch.stack([keep, back, ahead, ahead, keep, back, back, ahead, keep], 1).reshape(-1, 3, 3)
+    return torch.einsum("nij,njhw->nihw", matrix, images)
+
+
+def luminance(images: Tensor) -> Tensor:
+    """(N, 3, H, W) → (N, 1, H, W) by the weights of ITU-R BT.601; grey images pass through. Float in, float out."""
+    if images.shape[1] == 1:
+        return images
+    weights = torch.tensor([0.299, 0.587, 0.114], device=images.device)
+    return torch.einsum("nchw,c->nhw", images, weights)[:, None]
+
+
+def papers_recipe(images: Tensor, masks: Tensor | None, generator: Generator):
+    """The papers' augmentation of small images: random crop and flip; colour images are also jittered and noisy.
+
+    The crop is padded by 2 px (28 px images) or 4 px; jitter has strength .01, noise a deviation of .001. Masks
+    (N, 1, H, W) or None move with their images. Returns both.
+    """
+    colour = images.shape[1] == 3
+    if colour:
+        images = color_jitter(as_float(images), 0.01, generator)
+    # Masks ride along as one more channel, so that they stay with their image.
+    moved = images if masks is None else torch.cat([images, masks.to(images.dtype)], 1)
+    moved = random_flip(random_crop(moved, 2 if images.shape[2] <= 28 else 4, generator), generator)
+    if masks is not None:
+        moved, masks = moved[:, :-1], moved[:, -1:] > 0
+    if colour:
+        moved = moved + 0.001 * torch.randn(moved.shape, generator=generator, device=moved.device)
+    return moved, masks

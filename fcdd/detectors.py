@@ -25,6 +25,7 @@ class _DeepDetector(OutlierMixin, BaseEstimator):
     """What the five share. A detector adds ``_loss``, ``_score`` and, where needed, what happens before and after."""
 
     nu: float = 0.1
+    network_options: dict | None = None
     epochs: int = 30
     batch_size: int = 128
     learning_rate: float = 1e-3
@@ -37,33 +38,53 @@ class _DeepDetector(OutlierMixin, BaseEstimator):
     seed: int = 0
     device: str = "auto"
 
-    exposure = None  # not a parameter here: only HSC and FCDD are trained with outliers
+    # Not parameters here: only HSC and FCDD are trained with outliers, and they and Deep SAD with labelled anomalies.
+    exposure = None
+    learns_from_anomalies = False
 
     def fit(self, X, y=None, *, masks=None):
         """Learns what is nominal.
 
         X: (N, C, H, W) uint8 or float in [0, 1]; y: (N,) labels +1 nominal, 0 unlabelled, -1 anomalous, or None
-        (all unlabelled); masks: (N, 1, H, W), non-zero on anomalous pixels, for FCDD's pixel-wise loss. Returns
-        self. Raises ValueError for input of another shape, type or range.
+        (all unlabelled); Deep SVDD and the autoencoder leave labelled anomalies out; masks: (N, 1, H, W), non-zero on
+        anomalous pixels, for FCDD's pixel-wise loss. Returns self. Raises ValueError for input of another shape, type
+        or range, and RuntimeError if the network has learnt a constant.
         """
         images, labels = as_images(X), as_labels(y, len(X))
         if masks is not None and not isinstance(self, FCDD):
             raise ValueError(f"expected no masks: only FCDD learns from masks, {type(self).__name__} does not")
-        masks = as_masks(masks, images, labels)
         self._check()
+        masks = self._masks(as_masks(masks, images, labels), images, labels)
+        if not self.learns_from_anomalies:
+            images, labels = images[labels >= 0], labels[labels >= 0]
         self.device_ = training.pick_device(self.device)
         self.image_shape_ = tuple(images.shape[1:])
         nominal = images[labels >= 0]
-        self.normalisation_ = augment.fit_normalisation(nominal, self.normalisation)
         self.network_ = self._build()
-        generator = torch.Generator(self.device_).manual_seed(int(self.seed))
+        # Pretrained layers demand the normalisation that they were trained with.
+        kind = getattr(self.network_, "normalisation", None) or self.normalisation
+        self.normalisation_ = augment.fit_normalisation(nominal, kind)
+        batches = self._batches(images, labels, masks)
+        self._before(batches)
+        title, schedule = f"{type(self).__name__}, {self.epochs} epochs", self._schedule()
+        self.history_ = training.train(
+            self.network_, self._loss, batches, schedule, after_batch=self._after_batch, title=title
+        )
+        scores = self.anomaly_score(nominal)
+        refuse_collapse(scores, type(self).__name__, self._rounding())
+        self.offset_ = -float(np.quantile(scores, 1 - self.nu))
+        self._after(scores)
+        return self
+
+    def _batches(self, images, labels, masks) -> training.Batches:
+        """The source of training batches, on the device, its random stream begun by ``seed``."""
         batches = training.Batches(
             images.to(self.device_),
             labels.to(self.device_),
             self.normalisation_,
-            generator,
+            torch.Generator(self.device_).manual_seed(int(self.seed)),
             masks=None if masks is None else masks.to(self.device_),
-            augment=augment.crop_and_flip if self.augmentation else None,
+            augment=augment.papers_recipe if self.augmentation else None,
         )
         if self.exposure is not None:
             batches.images = augment.as_uint8(batches.images)  # as all sources of outliers are
@@ -74,18 +95,11 @@ class _DeepDetector(OutlierMixin, BaseEstimator):
                 tuple(size),
                 seed=int(self.seed),
                 limit=self.exposure_limit,
+                without=self.exposure_without,
+                nominal=images[labels >= 0],
                 device=self.device_,
             )
-        self._before(batches)
-        title, schedule = f"{type(self).__name__}, {self.epochs} epochs", self._schedule()
-        self.history_ = training.train(
-            self.network_, self._loss, batches, schedule, after_batch=self._after_batch, title=title
-        )
-        scores = self.anomaly_score(nominal)
-        _refuse_collapse(scores, type(self).__name__)
-        self.offset_ = -float(np.quantile(scores, 1 - self.nu))
-        self._after(scores)
-        return self
+        return batches
 
     def score_samples(self, X) -> np.ndarray:
         """(N,) float32, higher = more normal."""
@@ -136,11 +150,16 @@ class _DeepDetector(OutlierMixin, BaseEstimator):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(self.seed))
             # A module is copied: fit must not change what it was given, nor go on from an earlier fit.
-            given = isinstance(self.network, nn.Module)
-            network = copy.deepcopy(self.network) if given else networks.build(self.network, channels)
+            given, options = isinstance(self.network, nn.Module), self.network_options or {}
+            network = copy.deepcopy(self.network) if given else networks.build(self.network, channels, **options)
+            network = self._with_head(network)
             self.output_shape_ = tuple(networks.first_forward(network, channels, tuple(size))[1:])
         self._check_output(network)
         return network.to(self.device_, memory_format=torch.channels_last)
+
+    def _with_head(self, network) -> nn.Module:
+        """The network as trained: a classifier adds its logit."""
+        return network
 
     def _check_output(self, network):
         if len(self.output_shape_) != 1:
@@ -153,6 +172,10 @@ class _DeepDetector(OutlierMixin, BaseEstimator):
         names = ("batch_size", "learning_rate", "optimizer", "decay", "milestones", "weight_decay")
         return training.Schedule(epochs or self.epochs, **{name: getattr(self, name) for name in names})
 
+    def _masks(self, masks, images, labels):
+        """What is anomalous in each image, or None if the objective asks for whole images only."""
+        return masks
+
     def _before(self, batches):
         """Before training: centers, pretraining."""
 
@@ -161,6 +184,10 @@ class _DeepDetector(OutlierMixin, BaseEstimator):
 
     def _after(self, scores):
         """After training: what follows from the training scores."""
+
+    def _rounding(self) -> float:
+        """Scores below this are rounding errors of a network that maps every image to the center."""
+        return 0.0
 
 
 class _CenterMixin:
@@ -182,6 +209,9 @@ class _CenterMixin:
     def _after(self, scores):
         if not self.radius_:
             self.radius_ = float(np.sqrt(-self.offset_))
+
+    def _rounding(self):
+        return float((10 * torch.finfo(torch.float32).eps * self.center_.norm()) ** 2)
 
 
 def away_from_zero(center: torch.Tensor, epsilon: float = 0.1) -> torch.Tensor:
@@ -216,14 +246,26 @@ def mean_error(errors, y=None, masks=None):
     return errors.flatten(1).mean(1)
 
 
-def _refuse_collapse(scores, name):
-    """All images on one point: the network has learnt a constant, whatever AUROC may say. Raises RuntimeError."""
-    if len(scores) > 10 and len(np.unique(scores)) < len(scores) // 10 or not np.isfinite(scores).all():
+def _check_known(what: str, name: str, known) -> None:
+    if name not in known:
+        raise ValueError(f"unknown {what} {name!r}; known: {', '.join(known)}")
+
+
+def refuse_collapse(scores, name: str, rounding: float = 0.0) -> None:
+    """A network that has learnt a constant is refused, whatever its AUROC may say: ties and rounding can rank, too.
+
+    ``scores`` (N,) of the training images. Raises RuntimeError if fewer than a tenth of them are distinct, if they
+    vary by less than float32 resolves, or if all are below ``rounding``, the square of what float32 resolves at the
+    center. Taught in: chapter 02.
+    """
+    distinct, spread = len(np.unique(scores)), float(np.std(scores))
+    tied = len(scores) > 10 and distinct < len(scores) // 10
+    flat = len(scores) > 1 and spread <= 1e-6 * float(np.abs(scores).max())
+    if tied or flat or not np.isfinite(scores).all() or np.abs(scores).max() < rounding:
         raise RuntimeError(
-            f"{name} collapsed: {len(scores)} training images have {len(np.unique(scores))} distinct scores. "
-            "Networks for "
-            "Deep SVDD need unbounded activations and no biases (bias=False, the *_lenet networks); "
-            "HSC and FCDD need outliers (exposure=...)"
+            f"{name} collapsed: the scores of {len(scores)} training images have {distinct} distinct values, the "
+            f"largest {np.max(scores):.3g}, and deviate by {spread:.3g}. Networks for Deep SVDD need unbounded "
+            "activations and no biases (bias=False, the *_lenet networks); HSC and FCDD need outliers (exposure=...)"
         )
 
 
@@ -236,11 +278,13 @@ class DeepSVDD(_CenterMixin, _DeepDetector):
     or, with ``objective="soft-boundary"``, :math:`R^2 + \frac{1}{\nu n} \sum_i \max(0, \lVert \phi(x_i; W) - c \rVert^2
     - R^2)`. Source: Ruff et al. 2018, *Deep One-Class Classification*. Taught in: chapter 02.
 
-    Parameters: network, a name of :data:`fcdd.networks.NETWORKS` or a module (use one without biases); objective;
+    Parameters: network, a name of :data:`fcdd.networks.NETWORKS` or a module (use one without biases);
+    network_options, for :func:`fcdd.networks.build`; objective;
     nu, the share of training images outside; pretrain_epochs of autoencoding first; warmup_epochs before the radius
     moves; epochs, batch_size, learning_rate, decay and milestones, weight_decay, optimizer; normalisation ("lcn",
-    "standard", "unit"); augmentation; seed; device. Fitted: center_ (d,), radius_, offset_, network_ and history_, the
-    loss of each epoch.
+    "standard", "unit", "imagenet"; a pretrained network brings its own); augmentation, as in
+    :func:`fcdd.augment.papers_recipe`; seed; device. Fitted: center_ (d,), radius_, offset_, network_ and history_,
+    the loss of each epoch.
     """
 
     network: str | nn.Module = "fmnist_lenet"
@@ -251,8 +295,7 @@ class DeepSVDD(_CenterMixin, _DeepDetector):
 
     def _check(self):
         super()._check()
-        if self.objective not in ("one-class", "soft-boundary"):
-            raise ValueError(f"unknown objective {self.objective!r}; known: one-class, soft-boundary")
+        _check_known("objective", self.objective, ("one-class", "soft-boundary"))
 
     def _loss(self, z, y, masks):
         if self.objective == "soft-boundary":
@@ -279,6 +322,7 @@ class DeepSAD(_CenterMixin, _DeepDetector):
     Taught in: chapter 03. Parameters and fitted attributes as in :class:`DeepSVDD`; eta weighs the labelled images.
     """
 
+    learns_from_anomalies = True
     network: str | nn.Module = "fmnist_lenet"
     eta: float = 1.0
     pretrain_epochs: int = 0
@@ -297,20 +341,36 @@ class HSC(_DeepDetector):
 
     with a = 1 for anomalous images. Source: Ruff et al. 2020, *Rethinking Assumptions in Deep Anomaly Detection*.
     Taught in: chapter 04. Parameters as in :class:`DeepSVDD`; exposure is a source of outliers (see
-    :func:`fcdd.exposure.source`) that replaces half of the nominal images of each batch;
-    exposure_limit keeps only that many of its images.
+    :func:`fcdd.exposure.source`) that replaces half of the nominal images of each batch; exposure_limit keeps only that
+    many of its images; exposure_without leaves out the classes that overlap the data set named, or the classes named.
+    norm is h, a name in :data:`fcdd.objectives.NORMS`. With objective "bce" or "focal" a linear layer gives one logit
+    instead, the plain classifier of the paper's comparison; it is ranked by that logit.
     """
 
+    learns_from_anomalies = True
     network: str | nn.Module = "hsc_cnn28_w"
+    objective: str = "hypersphere"
+    norm: str = "pseudo-huber"
     exposure: object = "photographs"
     exposure_limit: int | None = None
+    exposure_without: object = None
     augmentation: bool = True
 
+    def _check(self):
+        super()._check()
+        _check_known("objective", self.objective, ("hypersphere", "bce", "focal"))
+        _check_known("norm", self.norm, objectives.NORMS)
+
+    def _with_head(self, network):
+        return network if self.objective == "hypersphere" else nn.Sequential(network, nn.LazyLinear(1))
+
     def _loss(self, z, y, masks):
-        return objectives.hypersphere(z, y)
+        if self.objective == "hypersphere":
+            return objectives.hypersphere(z, y, self.norm)
+        return objectives.bce(z, y) if self.objective == "bce" else objectives.focal(z, y)
 
     def _score(self, z):
-        return objectives.hypersphere_distance(z)
+        return objectives.hypersphere_distance(z, self.norm) if self.objective == "hypersphere" else z[:, 0]
 
 
 @parameters
@@ -320,16 +380,21 @@ class FCDD(_DeepDetector):
     .. math:: \min_W \frac1n \sum_i (1 - a_i)\, \overline{A(X_i)} - a_i \log\big(1 - e^{-\overline{A(X_i)}}\big),
               \quad A(X) = \sqrt{\phi(X)^2 + 1} - 1
 
-    with a = 1 for anomalous images and the bar the mean over the map. With ``masks`` the pixel-wise objective is used.
+    with a = 1 for anomalous images and the bar the mean over the map. With ``masks``, with exposure "confetti-masks" or
+    with objective "pixels" (the paper's choice for MVTec-AD, where outliers then count as anomalous in each pixel) the
+    pixel-wise objective :func:`fcdd.objectives.fcdd_pixelwise` is used.
     Source: Liznerski et al. 2021, *Explainable Deep One-Class Classification*. Taught in: chapter 05.
     Parameters as in :class:`HSC`, with the paper's optimiser for Fashion-MNIST; sigma is the width of the Gaussian in
     :func:`fcdd.receptive.upsample`, in pixels.
     Fitted: field_, the receptive field of a map pixel.
     """
 
+    learns_from_anomalies = True
     network: str | nn.Module = "fcdd_cnn28_w"
+    objective: str = "image"
     exposure: object = "photographs"
     exposure_limit: int | None = None
+    exposure_without: object = None
     sigma: float | None = 1.2
     learning_rate: float = 1e-2
     decay: float = 0.98
@@ -340,12 +405,24 @@ class FCDD(_DeepDetector):
         super()._check()
         if self.sigma is not None and self.sigma <= 0:
             raise ValueError(f"expected sigma > 0, or None for the default, got {self.sigma}")
+        _check_known("objective", self.objective, ("image", "pixels"))
+
+    def _masks(self, masks, images, labels):
+        pixels = self.objective == "pixels" or (isinstance(self.exposure, str) and self.exposure == "confetti-masks")
+        if masks is not None or not pixels:
+            return masks
+        return (labels < 0)[:, None, None, None].expand(-1, 1, *images.shape[2:])
 
     def _check_output(self, network):
         self.field_ = receptive.receptive_field(network)
         if len(self.output_shape_) != 3 or self.output_shape_[0] != 1:
             raise ValueError(
                 f"expected a network whose output is a map (1, u, v), got {self.output_shape_}; use an fcdd_* network"
+            )
+        if any(m > side for m, side in zip(self.output_shape_[1:], self.image_shape_[1:], strict=True)):
+            raise ValueError(
+                f"expected a map no larger than the images of {self.image_shape_[1:]} px, got "
+                f"{self.output_shape_[1:]}: a map pixel must see a region of the image; use less padding"
             )
 
     def _loss(self, outputs, y, masks):

@@ -54,6 +54,8 @@ def _named(detector) -> dict:
         )
     if not isinstance(parameters.get("exposure", ""), str):
         parameters["exposure"] = None  # an array or a path is needed for training only
+    if parameters.get("network_options"):  # nor is the file that training started from
+        parameters["network_options"] = {**parameters["network_options"], "weights": None}
     return parameters
 
 

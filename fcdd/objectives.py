@@ -6,6 +6,7 @@ convention throughout: ``+1`` nominal, ``-1`` anomalous, ``0`` unlabelled (treat
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 # Added inside the logarithm, as in the official FCDD code: finite at distance 0, invisible elsewhere.
 TINY = 1e-31
@@ -65,23 +66,64 @@ def deep_sad(z: Tensor, center: Tensor, y: Tensor, eta: float = 1.0) -> Tensor:
     return torch.where(y == 0, distance, eta * (distance + 1e-6) ** y.to(distance.dtype))
 
 
-def hypersphere(z: Tensor, y: Tensor) -> Tensor:
+def hypersphere(z: Tensor, y: Tensor, norm: str = "pseudo-huber") -> Tensor:
     r"""Hypersphere classifier: :math:`h` if nominal, :math:`-\log(1 - e^{-h})` if anomalous.
 
-    :math:`h(z) = \sqrt{\lVert z \rVert^2 + 1} - 1` is the pseudo-Huber norm; the center is the origin, which the
-    bias of the last layer may move. ``z`` (N, d), ``y`` (N,) in {+1, 0, -1}. Source: Ruff et al. 2020,
+    :math:`h(z)` is :func:`hypersphere_distance`; the center is the origin, which the bias of the last layer may move.
+    ``z`` (N, d), ``y`` (N,) in {+1, 0, -1}, ``norm`` a name in :data:`NORMS`. Source: Ruff et al. 2020,
     *Rethinking Assumptions in Deep Anomaly Detection*.
 
     Taught in: chapter 04.
     """
-    distance = hypersphere_distance(z)
+    distance = hypersphere_distance(z, norm)
     return torch.where(y < 0, repel(distance), distance)
 
 
-def hypersphere_distance(z: Tensor) -> Tensor:
-    r"""Pseudo-Huber norm :math:`\sqrt{\lVert z \rVert^2 + 1} - 1` of each row; ``z`` (N, d) → (N,). HSC's score."""
+def _pseudo_huber_norm(z: Tensor) -> Tensor:
     square = (z**2).sum(1)
     return square / (torch.sqrt(square + 1) + 1)
+
+
+NORMS = {
+    "l1": lambda z: z.abs().sum(1),
+    "l2": lambda z: torch.linalg.vector_norm(z, dim=1),
+    "l2-squared": lambda z: (z**2).sum(1),
+    "pseudo-huber": _pseudo_huber_norm,
+}
+
+
+def hypersphere_distance(z: Tensor, norm: str = "pseudo-huber") -> Tensor:
+    r"""Distance of each row from the origin, HSC's score: ``z`` (N, d) → (N,).
+
+    ``norm``: ``"pseudo-huber"`` :math:`\sqrt{\lVert z \rVert^2 + 1} - 1`, or of the paper's ablation ``"l1"``,
+    ``"l2"``, ``"l2-squared"``. Raises ValueError for another name.
+    """
+    if norm not in NORMS:
+        raise ValueError(f"unknown norm {norm!r}; known: {', '.join(NORMS)}")
+    return NORMS[norm](z)
+
+
+def bce(z: Tensor, y: Tensor) -> Tensor:
+    r"""Binary cross-entropy, the plain classifier beside HSC: :math:`-\log \sigma(\mp z)` for nominal, anomalous.
+
+    ``z`` (N, 1) is the logit of being anomalous, ``y`` (N,) in {+1, 0, -1}.
+
+    Taught in: chapter 04.
+    """
+    return F.binary_cross_entropy_with_logits(z[:, 0], (y < 0).to(z.dtype), reduction="none")
+
+
+def focal(z: Tensor, y: Tensor, gamma: float = 2.0) -> Tensor:
+    r"""Focal loss, :math:`(1 - p_y)^\gamma` times :func:`bce`, which forgets what is already classified well.
+
+    ``z`` (N, 1), ``y`` (N,) in {+1, 0, -1}, ``gamma`` ≥ 0. Source: Lin et al. 2017, *Focal Loss for Dense Object
+    Detection*; with outlier exposure: Hendrycks et al. 2019.
+
+    Taught in: chapter 04.
+    """
+    from torchvision.ops import sigmoid_focal_loss  # here, because torchvision takes a second to import
+
+    return sigmoid_focal_loss(z[:, 0], (y < 0).to(z.dtype), alpha=-1, gamma=gamma)
 
 
 def fcdd(outputs: Tensor, y: Tensor) -> Tensor:

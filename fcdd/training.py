@@ -91,7 +91,7 @@ class Batches:
     masks: Tensor | None = None
     exposure: Callable | None = None
     share: float = 0.5
-    augment: Callable[[Tensor, Generator], Tensor] | None = None
+    augment: Callable | None = None  # (images, masks, generator) → (images, masks)
 
     def epoch(self, batch_size: int):
         """Yields (x, y, masks) until every image was drawn once; a last batch of one image is left out."""
@@ -106,15 +106,12 @@ class Batches:
         if self.exposure is not None:
             swap = torch.rand(len(x), generator=self.generator, device=x.device) < self.share
             swap &= y >= 0  # labelled anomalies stay
-            x = torch.where(swap[:, None, None, None], self.exposure(x, self.generator), x)
-            y = torch.where(swap, -1, y)
-            if masks is not None:  # all of an outlier is anomalous
-                masks = masks | swap[:, None, None, None]
-        if self.augment is not None and masks is None:
-            x = self.augment(x, self.generator)
-        elif self.augment is not None:  # masks ride along as one more channel, so that they stay with their image
-            moved = self.augment(torch.cat([x, masks.to(x.dtype)], 1), self.generator)
-            x, masks = moved[:, :-1], moved[:, -1:] > 0
+            outliers, where = self.exposure(x, self.generator)
+            x, y = torch.where(swap[:, None, None, None], outliers, x), torch.where(swap, -1, y)
+            if masks is not None:
+                masks = torch.where(swap[:, None, None, None], True if where is None else where, masks)
+        if self.augment is not None:
+            x, masks = self.augment(x, masks, self.generator)
         return self.prepare(x), y, masks
 
 

@@ -46,12 +46,81 @@ def test_random_flip_equals_the_loop():
 
 
 @pytest.mark.parametrize("size, padding", [(28, 2), (32, 4)])
-def test_crop_and_flip_pads_as_the_papers(size, padding):
-    x = images(8, size=size)
+def test_grey_images_are_cropped_and_flipped_as_in_the_papers(size, padding):
+    x = images(8, channels=1, size=size)
     draws = generator(5)
     cropped = crop_loop(x, padding, draws)
     expected = augment.random_flip(cropped, draws)
-    assert torch.equal(augment.crop_and_flip(x, generator(5)), expected)
+    moved, masks = augment.papers_recipe(x, None, generator(5))
+    assert torch.equal(moved, expected) and masks is None
+
+
+def test_colour_images_are_jittered_and_noisy_and_masks_are_not():
+    x = torch.rand(64, 3, 32, 32, generator=generator())
+    masks = x[:, :1] > 0.5
+    moved, moved_masks = augment.papers_recipe(x, masks, generator(2))
+    same, _ = augment.papers_recipe(x, masks, generator(2))
+    assert torch.equal(moved, same) and moved_masks.dtype == torch.bool
+    # The red channel is bright where its mask says so, but for the jitter and the noise near one half.
+    clear = (moved[:, :1] - 0.5).abs() > 0.05
+    assert torch.equal((moved[:, :1] > 0.5)[clear], moved_masks[clear])
+    assert not torch.equal(moved_masks, masks)
+
+
+# ---- colour ----
+
+
+def grid_of_colours():
+    levels = torch.linspace(0.2, 0.8, 8)
+    return torch.stack(torch.meshgrid(levels, levels, levels, indexing="ij")).reshape(1, 3, 16, 32)
+
+
+def test_jitter_stays_near_and_differs_by_image():
+    x = grid_of_colours().expand(50, -1, -1, -1)
+    jittered = augment.color_jitter(x, 0.01, generator(1))
+    assert 0 < (jittered - x).abs().max() < 0.06  # of strength .01: four changes of about .01 each
+    assert len(torch.unique(jittered[:, 0, 3, 7])) == 50
+    assert torch.equal(augment.color_jitter(x, 0.0, generator(1)).round(decimals=5), x.round(decimals=5))
+
+
+def test_jitter_is_that_of_torchvision_but_for_the_place_of_the_hue(monkeypatch):
+    """One image after another, with torchvision's functions; its hue is an angle of HSV, so only brightness, contrast
+    and saturation can be equal."""
+    from torchvision.transforms.v2 import functional
+
+    x = torch.rand(20, 3, 9, 9, generator=generator(3))
+    draws = torch.rand(4, 20, 1, 1, 1, generator=generator(4))
+    draws[3] = 0.5  # no turn
+    monkeypatch.setattr(torch, "rand", lambda *shape, **options: draws)
+    jittered = augment.color_jitter(x, 0.3, generator(4))
+    for image, factors, got in zip(x, (0.7 + 0.6 * draws[:3]).squeeze().T.tolist(), jittered, strict=True):
+        for change, factor in zip(("brightness", "contrast", "saturation"), factors, strict=True):
+            image = getattr(functional, f"adjust_{change}")(image, factor)
+        torch.testing.assert_close(got, image, rtol=0, atol=2e-4)  # the weights of luminance have three digits
+
+
+def test_hue_turns_about_the_grey_axis():
+    """A third of a turn sends red to green, green to blue, blue to red; grey stays."""
+    pure = torch.zeros(4, 3, 1, 1)
+    pure[range(3), range(3)] = 1
+    pure[3] = 0.5
+    turned = augment.turn_hue(pure, torch.full((4, 1), 1 / 3))
+    expected = torch.cat([pure[[1, 2, 0]], pure[3:]])
+    torch.testing.assert_close(turned, expected, atol=1e-6, rtol=0)
+
+
+def test_grey_images_keep_their_hue():
+    x = torch.rand(10, 1, 8, 8, generator=generator())
+    jittered = augment.color_jitter(x, 0.2, generator())
+    order = x.flatten(1).argsort(1)
+    assert (jittered.flatten(1).gather(1, order).diff(dim=1) >= 0).all()  # brightness and contrast keep the order
+
+
+def test_luminance():
+    colours = torch.eye(3)[:, :, None, None]
+    assert augment.luminance(colours).flatten().tolist() == pytest.approx([0.299, 0.587, 0.114])
+    grey = torch.rand(2, 1, 3, 3)
+    assert augment.luminance(grey) is grey
 
 
 def test_all_places_are_drawn():

@@ -12,7 +12,7 @@ from torch import nn
 
 import fcdd
 from fcdd import objectives, receptive
-from fcdd.detectors import away_from_zero
+from fcdd.detectors import away_from_zero, refuse_collapse
 from fcdd.metrics import auroc
 
 # Enough to learn that a boot is no other garment from 300 images in a second.
@@ -140,6 +140,15 @@ def test_labelled_anomalies_help_deep_sad(boots):
     with_labels = make("DeepSAD").fit(X, y).anomaly_score(boots.test.images[wanted])
     without = make("DeepSAD").fit(boots.train.images).anomaly_score(boots.test.images[wanted])
     assert auroc(sneakers[wanted], with_labels) > auroc(sneakers[wanted], without) + 0.02
+
+
+@pytest.mark.parametrize("name", ["DeepSVDD", "Autoencoder"])
+def test_what_cannot_learn_from_anomalies_leaves_them_out(boots, name):
+    images, y = boots.train.images[:90], torch.tensor([0, 0, -1] * 30)
+    with_them = make(name, **TINY).fit(images, y)
+    without = make(name, **TINY).fit(images[y == 0])
+    assert same(with_them.network_.state_dict(), without.network_.state_dict())
+    assert with_them.offset_ == without.offset_
 
 
 def test_labelled_anomalies_help_without_exposure(boots):
@@ -341,6 +350,21 @@ def test_fcdd_with_masks_learns_where(boots, monkeypatch):
     assert fcdd.metrics.pixel_auroc(truth.numpy()[:, 0] > 0, maps) > 0.9
 
 
+def test_pixelwise_training_without_masks(boots, monkeypatch):
+    """Outliers count in every pixel, or where confetti changed them; the loss seen is the pixel-wise one."""
+    seen = []
+    original = objectives.fcdd_pixelwise
+    monkeypatch.setattr(objectives, "fcdd_pixelwise", lambda maps, masks: seen.append(masks) or original(maps, masks))
+    X, y = boots.train.images[:100], torch.tensor([0] * 96 + [-1] * 4)
+    make("FCDD", objective="pixels", exposure="confetti", augmentation=False, **TINY).fit(X, y)
+    share = torch.cat(seen).float().mean((1, 2, 3))
+    assert set(share.tolist()) == {0.0, 1.0} and (share == 1).sum() > 20
+    seen.clear()
+    make("FCDD", exposure="confetti-masks", augmentation=False, **TINY).fit(X)
+    share = torch.cat(seen).float().mean((1, 2, 3))
+    assert (share == 0).any() and ((share > 0) & (share < 1)).sum() > 20
+
+
 def test_masks_as_array_tensor_and_without_channel_train_alike(boots):
     X, masks = defective(boots.train.images[:60])
     offsets = {make("FCDD", **TINY).fit(X, masks=m).offset_ for m in (masks, masks.numpy() > 0, masks[:, 0])}
@@ -374,32 +398,90 @@ def test_exposure_limit_reaches_the_source(boots):
 # ---- collapse ----
 
 
-class Zero(nn.Module):
+def zero(fully_convolutional):
     """Two layers with all weights zero: no gradient ever leaves the origin."""
-
-    def __init__(self, fully_convolutional):
-        super().__init__()
-        last = nn.Conv2d(3, 1, 1, bias=False) if fully_convolutional else nn.Linear(3 * 26**2, 16, bias=False)
-        layers = [nn.Conv2d(1, 3, 3, bias=False), last]
-        self.layers = nn.Sequential(*(layers if fully_convolutional else [layers[0], nn.Flatten(), last]))
-        for parameter in self.parameters():
-            nn.init.zeros_(parameter)
-
-    def forward(self, x):
-        return self.layers(x)
+    last = (
+        [nn.Conv2d(3, 1, 1, bias=False)]
+        if fully_convolutional
+        else [nn.Flatten(), nn.Linear(3 * 26**2, 16, bias=False)]
+    )
+    network = nn.Sequential(nn.Conv2d(1, 3, 3, bias=False), *last)
+    for parameter in network.parameters():
+        nn.init.zeros_(parameter)
+    return network
 
 
 @pytest.mark.parametrize("name", ["DeepSVDD", "DeepSAD", "HSC", "FCDD"])
 def test_collapse_is_refused(boots, name):
-    detector = make(name, network=Zero(name == "FCDD"), pretrain_epochs=0, **TINY) if name.startswith("Deep") else make(
-        name, network=Zero(name == "FCDD"), **TINY)  # fmt: skip
-    with pytest.raises(RuntimeError, match=f"{name} collapsed: 60 training images have 1 distinct scores.*bias=False"):
+    detector = make(name, network=zero(name == "FCDD"), pretrain_epochs=0, **TINY) if name.startswith("Deep") else make(
+        name, network=zero(name == "FCDD"), **TINY)  # fmt: skip
+    with pytest.raises(
+        RuntimeError, match=f"{name} collapsed: the scores of 60 training images have 1 distinct.*bias=False"
+    ):
         detector.fit(boots.train.images[:60])
 
 
 def test_blank_images_are_refused(name):
-    with pytest.raises(RuntimeError, match=f"{name} collapsed: 20 training images have 1 distinct"):
+    with pytest.raises(RuntimeError, match=f"{name} collapsed: the scores of 20 training images have 1 distinct"):
         make(name, **TINY).fit(np.zeros((20, 1, 28, 28), np.uint8))
+
+
+SCORES = np.random.default_rng(0).random(1000).astype(np.float32)
+
+
+@pytest.mark.parametrize("scores, rounding", [
+    (np.round(SCORES, 1), 0.0),  # few distinct values
+    (1 + 1e-7 * SCORES, 0.0),  # all alike, but for the last digit
+    (1e-14 * SCORES, 1e-13),  # all on the center, but for rounding
+    (np.where(SCORES > 0.5, np.nan, SCORES), 0.0),
+])  # fmt: skip
+def test_signs_of_collapse(scores, rounding):
+    with pytest.raises(RuntimeError, match="Net collapsed: the scores of 1000 training images"):
+        refuse_collapse(scores, "Net", rounding)
+
+
+def test_no_sign_of_collapse():
+    for scores in (SCORES, SCORES * 1e-6, SCORES + 100, -SCORES, SCORES[:1]):
+        refuse_collapse(scores, "Net", 1e-13)
+
+
+@pytest.mark.parametrize("name", ["DeepSVDD", "DeepSAD"])
+def test_a_bias_at_the_center_is_refused(boots, name):
+    """Proposition 2 of the paper at its end: the last bias is the center, the weights have shrunk to nothing."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(784, 8))
+    nn.init.constant_(network[1].bias, 1.0)
+    nn.init.uniform_(network[1].weight, 0, 2e-9)
+    with pytest.raises(RuntimeError, match="collapsed"):
+        make(name, network=network, pretrain_epochs=0, learning_rate=1e-12, **TINY).fit(boots.train.images)
+
+
+# ---- the classifiers beside HSC ----
+
+
+@pytest.mark.parametrize("options", [
+    {"objective": "bce"}, {"objective": "focal"}, {"norm": "l1"}, {"norm": "l2"}, {"norm": "l2-squared"}
+])  # fmt: skip
+def test_variants_of_hsc_learn_and_survive_a_file(boots, tmp_path, options):
+    detector = make("HSC", **options).fit(boots.train.images)
+    scores = detector.anomaly_score(boots.test.images)
+    assert auroc(boots.test.anomalous, scores) > 0.8
+    assert len(np.unique(scores)) > 0.95 * len(
+        scores
+    )  # ranked by distance or logit: no ties of a saturated probability
+    detector.save(tmp_path / "hsc.safetensors")
+    np.testing.assert_array_equal(fcdd.HSC.load(tmp_path / "hsc.safetensors").anomaly_score(boots.test.images), scores)
+    assert detector.anomaly_map(boots.test.images[:3]).shape == (3, 28, 28)
+
+
+def test_the_default_is_the_paper_s_hsc(boots):
+    first = make("HSC", **TINY).fit(boots.train.images[:60])
+    second = make("HSC", objective="hypersphere", norm="pseudo-huber", **TINY).fit(boots.train.images[:60])
+    assert same(first.network_.state_dict(), second.network_.state_dict())
+
+
+def test_network_options_reach_the_network(boots):
+    detector = make("DeepSVDD", network_options={"bias": True}, **TINY).fit(boots.train.images[:60])
+    assert any(key.endswith("bias") for key in detector.network_.state_dict())
 
 
 # ---- bad input ----
@@ -474,6 +556,10 @@ def test_bad_parameters(boots, name, options, text):
     ("HSC", {"exposure": "no-such"}, "unknown exposure 'no-such'"),
     ("HSC", {"exposure": 7}, "exposure to be an array"),
     ("FCDD", {"exposure_limit": 0}, "limit"),
+    ("FCDD", {"network": nn.Conv2d(1, 1, 1, padding=3)}, r"map no larger than the images of \(28, 28\) px.*\(34, 34\)"),
+    ("FCDD", {"objective": "map"}, "unknown objective 'map'; known: image, pixels"),
+    ("HSC", {"objective": "svm"}, "unknown objective 'svm'; known: hypersphere, bce, focal"),
+    ("HSC", {"norm": "l3"}, "unknown norm 'l3'; known: l1, l2, l2-squared, pseudo-huber"),
     ("FCDD", {"sigma": -1.0}, "sigma"),
     ("FCDD", {"sigma": 0.0}, "sigma"),
 

@@ -1,6 +1,7 @@
 """The objectives: golden numbers of the official code, limits of one another, safe numbers from distance 0 to 100."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -100,6 +101,38 @@ def test_hypersphere_is_binary_cross_entropy_of_a_radial_probability():
     torch.testing.assert_close(objectives.hypersphere(z, y).double(), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("norm", objectives.NORMS)
+def test_norms_of_the_ablation(norm):
+    z, y = random(40, 6, scale=2), labels(40)
+    exact = z.double().norm(p=1 if norm == "l1" else 2, dim=1)
+    exact = {"l2-squared": exact**2, "pseudo-huber": torch.sqrt(exact**2 + 1) - 1}.get(norm, exact)
+    distance = objectives.hypersphere_distance(z, norm)
+    torch.testing.assert_close(distance.double(), exact, rtol=1e-5, atol=1e-6)
+    losses = objectives.hypersphere(z, y, norm)
+    assert torch.equal(losses, torch.where(y < 0, objectives.repel(distance), distance))
+
+
+def test_unknown_norm():
+    with pytest.raises(ValueError, match="unknown norm 'l3'; known: l1, l2, l2-squared, pseudo-huber"):
+        objectives.hypersphere(random(3, 2), labels(3), norm="l3")
+
+
+def test_hypersphere_without_anomalies_and_squared_is_deep_svdd_around_the_origin():
+    z = random(40, 6)
+    nominal = objectives.hypersphere(z, torch.zeros(40), norm="l2-squared")
+    assert torch.equal(nominal, objectives.deep_svdd(z, torch.zeros(6)))
+
+
+def test_cross_entropy_and_focal_loss_as_printed():
+    z, y = random(60, 1, scale=4), labels(60)
+    right = torch.sigmoid(torch.where(y < 0, 1.0, -1.0) * z[:, 0].double())  # probability of the true label
+    torch.testing.assert_close(objectives.bce(z, y).double(), -torch.log(right), rtol=1e-4, atol=1e-6)
+    for gamma in (1.0, 2.0):
+        expected = -((1 - right) ** gamma) * torch.log(right)
+        torch.testing.assert_close(objectives.focal(z, y, gamma).double(), expected, rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(objectives.focal(z, y, 0.0), objectives.bce(z, y))
+
+
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 99))
 def test_fcdd_as_printed_in_the_paper(u, v, seed):
     outputs, y = random(5, 1, u, v, seed=seed, scale=2), labels(5, seed)
@@ -154,6 +187,9 @@ LOSSES = {
     "soft_boundary": lambda z, y: objectives.soft_boundary(z, torch.zeros(z.shape[1]), 1.0, 0.1),
     "deep_sad": lambda z, y: objectives.deep_sad(z, torch.zeros(z.shape[1]), y),
     "hypersphere": objectives.hypersphere,
+    **{f"hypersphere {norm}": partial(objectives.hypersphere, norm=norm) for norm in objectives.NORMS},
+    "bce": lambda z, y: objectives.bce(z[:, :1], y),
+    "focal": lambda z, y: objectives.focal(z[:, :1], y),
     "fcdd": lambda z, y: objectives.fcdd(z.reshape(len(z), 1, 2, 2), y),
     "fcdd_pixelwise": lambda z, y: objectives.fcdd_pixelwise(
         objectives.pseudo_huber(z.reshape(len(z), 1, 2, 2)), (y < 0).float().reshape(-1, 1, 1, 1).expand(-1, 1, 2, 2)

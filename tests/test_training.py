@@ -28,7 +28,7 @@ def batches(images, y=None, **options):
 
 
 def black(x, _):
-    return torch.zeros_like(x)
+    return torch.zeros_like(x), None
 
 
 # ---- batches ----
@@ -74,7 +74,9 @@ def test_labelled_anomalies_are_not_replaced():
 
 def test_labels_stay_with_their_images():
     y = torch.arange(60) % 3 - 1
-    for x, labels, _ in batches(numbered(60), y, augment=augment.random_flip).epoch(16):
+    for x, labels, _ in batches(
+        numbered(60), y, augment=lambda x, masks, draws: (augment.random_flip(x, draws), masks)
+    ).epoch(16):
         assert torch.equal(labels, y[x[:, 0, 0, 0].long() - 1])
 
 
@@ -85,7 +87,7 @@ def test_masks_move_with_their_images(kind):
     masks = images > 0
     images = images if kind == "uint8" else images.float() / 255
     moved = 0
-    for x, _, m in batches(images, masks=masks, augment=augment.crop_and_flip).epoch(20):
+    for x, _, m in batches(images, masks=masks, augment=augment.papers_recipe).epoch(20):
         assert m.dtype == torch.bool and torch.equal(m, x > 0)
         moved += len(m)
     assert moved == 40
@@ -99,9 +101,20 @@ def test_all_of_an_outlier_is_anomalous():
         assert m[outlier].all() and (m[~outlier].sum((1, 2, 3)) == 1).all()
 
 
+def test_an_outlier_may_know_where_it_is_anomalous():
+    def half_black(x, _):
+        where = torch.zeros(len(x), 1, 28, 28, dtype=torch.bool)
+        where[..., :14] = True
+        return torch.where(where, 0, x).to(x.dtype), where
+
+    masks = torch.zeros(100, 1, 28, 28, dtype=torch.bool)
+    for x, y, m in batches(numbered(100), masks=masks, exposure=half_black).epoch(50):
+        assert torch.equal(m, x == 0) and torch.equal(m.flatten(1).any(1), y < 0) and m.any()
+
+
 def test_batches_come_from_the_generator_alone():
     def sums(seed):
-        source = batches(numbered(30), generator=generator(seed), exposure=black, augment=augment.crop_and_flip)
+        source = batches(numbered(30), generator=generator(seed), exposure=black, augment=augment.papers_recipe)
         return torch.cat([x.flatten() for _ in range(2) for x, _, _ in source.epoch(8)])
 
     state = torch.get_rng_state()
