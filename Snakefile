@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from fcdd.study import chapters, protocol
+from fcdd.study import chapters, code, protocol
 
 PROFILE = config.get("profile", "quick")
 DEVICE = config.get("device", "auto")
@@ -50,7 +50,7 @@ rule study:
 
 
 rule runs:
-    input: lambda wildcards: relative(protocol.code_files(wildcards.method))
+    input: lambda wildcards: relative(code.files_of_method(wildcards.method))
     output: "_build/runs/{profile}/{method}.csv"
     params:
         settings=lambda wildcards: protocol.settings(wildcards.profile, wildcards.method),

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fcdd.study import chapters
+from fcdd.study import chapters, records
 
 PARAMETERS = 'profile = "smoke"\nnormal = "Ankle boot"\nseed = 0\ndevice = "cpu"'
 
@@ -43,6 +43,38 @@ def executed(tmp_path_factory):
     output = folder / "out" / "01_good.ipynb"
     chapters.execute(source, output, {"normal": "Bag"})
     return source, output
+
+
+# A reader changes the nominal class, the method or the exposure set by one parameter.
+CHOICES = [
+    ("00_anomalies", {"normal": "Ankle boot"}),
+    ("01_svdd", {"method": "kde"}),
+    ("01_svdd", {"method": "hsc", "exposure": "confetti"}),
+    ("02_deep_svdd", {"method": "hsc", "normal": "Trouser"}),
+    ("03_deep_sad", {"method": "fcdd", "exposure": "confetti"}),
+    ("04_hsc", {"method": "fcdd", "exposure": "confetti"}),
+    ("05_fcdd", {"method": "autoencoder", "normal": "Bag"}),
+    ("05_fcdd", {"exposure": "confetti"}),
+]
+
+
+@pytest.mark.parametrize("name, choice", CHOICES, ids=str)
+def test_a_reader_s_choice(tmp_path, name, choice):
+    source = records.ROOT / "notebooks" / f"{name}.ipynb"
+    chapters.execute(source, tmp_path / "out.ipynb", {"profile": "smoke", "device": "cpu", **choice})
+    assert chapters.problems(tmp_path / "out.ipynb", source) == []
+
+
+@pytest.mark.parametrize("choice, text", [
+    ({"method": "kde"}, "method 'kde' cannot be shown in this chapter; it knows deep-sad, hsc, fcdd"),
+    ({"exposure": "confetti"}, "deep-sad is trained without outliers.*use method hsc or fcdd"),
+    ({"normal": "Hat"}, "unknown class 'Hat'"),
+])  # fmt: skip
+def test_a_choice_that_cannot_be_had(tmp_path, choice, text):
+    with pytest.raises(chapters.ChapterError, match=text):
+        chapters.execute(
+            records.ROOT / "notebooks" / "03_deep_sad.ipynb", tmp_path / "out.ipynb", {"profile": "smoke", **choice}
+        )
 
 
 @pytest.fixture

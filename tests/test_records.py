@@ -1,5 +1,6 @@
 """Runs, their records and the engine: whole or not at all, current or run again, one failure does not stop the rest."""
 
+import inspect
 import json
 import os
 import re
@@ -12,7 +13,7 @@ import pytest
 
 import fcdd
 from fcdd import datasets, study
-from fcdd.study import engine, protocol, records, verdicts
+from fcdd.study import code, engine, protocol, records, verdicts
 
 RUN = protocol.Run("fashion-mnist-small", "Ankle boot", "fcdd", 0, "smoke")
 
@@ -41,8 +42,9 @@ def changed(record, path, value):
 def test_runs_of_a_profile():
     for profile in protocol.PROFILES:
         runs, seeds = protocol.runs(profile), len(protocol.profile(profile)["seeds"])
-        methods = len(protocol.profile(profile)["methods"])
-        assert len(runs) == len(protocol.classes(profile)) * ((methods - 1) * seeds + 1)  # SVDD has one optimum
+        methods = protocol.profile(profile)["methods"]
+        each = [1 if method in ("svdd", "kde", "pca-ocsvm") else seeds for method in methods]  # these have one optimum
+        assert len(runs) == len(protocol.classes(profile)) * sum(each)
         assert len({run.id for run in runs}) == len(runs) and {run.profile for run in runs} == {profile}
     assert RUN.id == "smoke/fashion-mnist-small/fcdd/ankle-boot-seed0"
     some = protocol.runs("quick", ["hsc"], ["Bag", "Shirt"])
@@ -52,7 +54,7 @@ def test_runs_of_a_profile():
 @pytest.mark.parametrize("call, text", [
     (lambda: protocol.profile("huge"), "unknown profile 'huge'; known: smoke, quick, full, paper"),
     (lambda: protocol.runs("huge"), "unknown profile 'huge'"),
-    (lambda: protocol.runs("smoke", ["fcd"]), "unknown method 'fcd' in profile smoke; known: svdd, deep-svdd"),
+    (lambda: protocol.runs("smoke", ["fcd"]), "unknown method 'fcd' in profile smoke; known: kde, isolation-forest"),
     (lambda: protocol.runs("smoke", None, ["Hat"]), r"unknown classes \['Hat'\] in profile smoke; known: T-shirt/top"),
     (lambda: protocol.settings("smoke", "pca"), "unknown method 'pca' in profile smoke"),
 ])  # fmt: skip
@@ -61,12 +63,11 @@ def test_unknown_names(call, text):
         call()
 
 
-@pytest.mark.parametrize("profile", protocol.PROFILES)
-@pytest.mark.parametrize("method", protocol.METHODS)
+@pytest.mark.parametrize("profile, method", [(p, m) for p, e in protocol.PROFILES.items() for m in e["methods"]])
 def test_every_profile_can_be_built(profile, method):
     """Settings name parameters that exist, networks and outliers that are known, classes of the data set."""
     detector = protocol.detector(protocol.runs(profile, [method])[-1], "cpu")
-    assert set(protocol.settings(profile, method)) <= set(detector.get_params())
+    assert set(protocol.settings(profile, method)) <= set(inspect.signature(protocol.estimator(method)).parameters)
     if hasattr(detector, "network"):
         assert detector.network in fcdd.networks.NETWORKS
         known = {"photographs", "confetti", None, *datasets.names()}
@@ -95,14 +96,42 @@ def test_data_hash_follows_images_and_labels():
     assert hashes[0] == hashes[1] and len(set(hashes)) == 3
 
 
+def test_an_exposure_of_its_own_makes_another_run(tmp_path):
+    plain, other = (protocol.run("smoke", "fcdd", "Ankle boot", 1, exposure) for exposure in (None, "confetti"))
+    assert plain.id != other.id and other.id == "smoke/fashion-mnist-small/fcdd+confetti/ankle-boot-seed1"
+    assert other.settings == plain.settings | {"exposure": "confetti"}
+    assert protocol.detector(other).exposure == "confetti"
+    assert records.table(tmp_path).empty
+    for run in (plain, other):
+        records.write(protocol.execute(run, "cpu"), tmp_path)
+    assert list(records.table(tmp_path)["method"]) == ["fcdd", "fcdd+confetti"]
+    with pytest.raises(ValueError, match="svdd is trained without outliers, got exposure='confetti'"):
+        protocol.run("smoke", "svdd", "Ankle boot", 0, "confetti")
+
+
+@pytest.mark.parametrize("method", protocol.METHODS)
+def test_every_method_runs_and_leaves_a_record(tmp_path, method):
+    run = protocol.run("smoke", method, "Ankle boot")
+    path = records.write(protocol.execute(run, "cpu"), tmp_path)
+    assert records.read(path)["metrics"]["auroc"] > 0.5 and records.is_current(run, tmp_path)
+
+
+def test_shares_hold_after_cutting():
+    data = protocol.split("smoke", "Ankle boot", labelled=0.1, pollution=0.2)
+    y, anomalous = data.train.y.numpy(), data.train.anomalous
+    assert (~anomalous).sum() == 128
+    assert (anomalous & (y == 0)).sum() / (y == 0).sum() == pytest.approx(0.2, abs=0.01)
+    assert (y < 0).mean() == pytest.approx(0.1, abs=0.01)
+
+
 def test_code_behind_a_method():
-    names = {method: {file.name for file in protocol.code_files(method)} for method in protocol.METHODS}
+    names = {method: {file.name for file in code.files_of_method(method)} for method in protocol.METHODS}
     assert {"detectors.py", "objectives.py", "networks.py", "training.py", "augment.py", "metrics.py", "protocol.py",
             "idx.py", "exposure.py"} <= names["fcdd"]  # fmt: skip
     assert {"svdd.py", "metrics.py", "protocol.py"} <= names["svdd"] and "training.py" not in names["svdd"]
     for files in names.values():
         assert not {"cli.py", "plots.py", "book.py", "export.py"} & files
-    assert protocol.code_hash("fcdd") == protocol.code_hash("hsc") != protocol.code_hash("svdd")
+    assert code.of_method("fcdd") == code.of_method("hsc") != code.of_method("svdd")
 
 
 # ---- records ----
@@ -204,7 +233,7 @@ def test_current_records(record, tmp_path, monkeypatch):
         records.write(changed(record, path, value), tmp_path)
         assert not records.is_current(RUN, tmp_path)
     records.write(record, tmp_path)
-    monkeypatch.setattr(protocol, "code_hash", lambda method: "1" * 64)
+    monkeypatch.setattr(code, "of_method", lambda method: "1" * 64)
     assert not records.is_current(RUN, tmp_path)
 
 

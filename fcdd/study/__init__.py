@@ -1,7 +1,7 @@
 """The study: runs, their records, and the chapters made from them. Taught in: chapter 08."""
 
 from .chapters import begin
-from .protocol import METHODS, Run, classes, profile, run, runs, settings, split
+from .protocol import METHODS, Run, classes, detector, profile, run, runs, settings, split
 from .records import COMMITTED, FRESH, table
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Run",
     "begin",
     "classes",
+    "detector",
     "ensure",
     "profile",
     "published",

@@ -1,25 +1,26 @@
 """Chapters: run by papermill, stamped with what made them, and checked before they enter the book."""
 
 import ast
-import hashlib
 import json
 import os
 import re
 import time
 from pathlib import Path
 
-from . import protocol, records
+from . import code, protocol, records
 
 
 class ChapterError(RuntimeError):
     """A chapter failed, or must not enter the book."""
 
 
-def begin(profile: str, normal: str | None = None) -> None:
+def begin(profile: str, normal: str | None = None, method: str | None = None, shows=protocol.METHODS) -> None:
     """First call of a chapter: checks its parameters and sets the style of its figures.
 
-    Raises ValueError for an unknown profile or class, and for a parameter that was passed to the chapter (with
-    ``papermill -p``) but is none of its own: papermill itself only warns, and runs with the default.
+    ``shows`` are the methods that the chapter can be read with; the others lack what its figures draw. Raises
+    ValueError for an unknown profile or class, for a method that is not among them, and for a parameter that was
+    passed to the chapter (with ``papermill -p``) but is none of its own: papermill itself only warns, and runs with
+    the default.
     """
     from IPython import get_ipython
 
@@ -29,6 +30,8 @@ def begin(profile: str, normal: str | None = None) -> None:
     names = datasets.classes(known["dataset"])
     if normal is not None and normal not in names:
         raise ValueError(f"unknown class {normal!r} of {known['dataset']}; known: {', '.join(names)}")
+    if method is not None and method not in shows:
+        raise ValueError(f"method {method!r} cannot be shown in this chapter; it knows {', '.join(shows)}")
     if get_ipython() is not None:
         refuse_unknown(get_ipython().user_ns.get("In", []))
     plots.set_style()
@@ -108,8 +111,8 @@ def stamp(notebook: Path, parameters: dict) -> dict:
 def code_files(notebook: Path) -> tuple[Path, ...]:
     """The library files a chapter depends on: what the names in its code import, and this file."""
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    return protocol.files_behind(set(re.findall(r"\w+", code)), "fcdd.study.chapters")
+    text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    return code.files_behind(set(re.findall(r"\w+", text)), "fcdd.study.chapters")
 
 
 def problems(executed: Path, notebook: Path) -> list[str]:
@@ -138,7 +141,4 @@ def problems(executed: Path, notebook: Path) -> list[str]:
 def _hashes(notebook: Path) -> dict[str, str]:
     """What must not change between running a chapter and showing it: its own text, and the library behind it."""
     parts = {"source": [notebook], "code": code_files(notebook)}
-    return {
-        part: hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
-        for part, files in parts.items()
-    }
+    return {part: code.sha256(files) for part, files in parts.items()}

@@ -6,25 +6,30 @@ traced to one of them and made again. Imports of PyTorch wait until something is
 
 import hashlib
 import importlib
+import inspect
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 
-import grimp
 import yaml
 
 PROFILES = yaml.safe_load((Path(__file__).parent / "profiles.yml").read_text(encoding="utf-8"))
 
-# Method, estimator, share of labelled anomalies in training. Deep SAD's 5 % is the paper's middle setting.
+# Method: module and name of its estimator, share of labelled anomalies in training (5 % is Deep SAD's middle setting).
 METHODS = {
-    "svdd": ("SVDD", 0.0),
-    "deep-svdd": ("DeepSVDD", 0.0),
-    "deep-sad": ("DeepSAD", 0.05),
-    "hsc": ("HSC", 0.0),
-    "fcdd": ("FCDD", 0.0),
+    "svdd": ("svdd", "SVDD", 0.0),
+    "deep-svdd": ("detectors", "DeepSVDD", 0.0),
+    "deep-sad": ("detectors", "DeepSAD", 0.05),
+    "hsc": ("detectors", "HSC", 0.0),
+    "bce": ("detectors", "HSC", 0.0),  # the plain classifier beside it
+    "fcdd": ("detectors", "FCDD", 0.0),
+    "autoencoder": ("detectors", "Autoencoder", 0.0),
+    "kde": ("baselines", "kde", 0.0),
+    "isolation-forest": ("baselines", "isolation_forest", 0.0),
+    "pca-ocsvm": ("baselines", "pca_ocsvm", 0.0),
 }
+WITHOUT_CHANCE = {"svdd", "kde", "pca-ocsvm"}  # one optimum, whatever the seed
 
 
 def profile(name: str) -> dict:
@@ -57,17 +62,27 @@ def classes(profile_name: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Run:
-    """One run; ``id`` is its name everywhere, in records, tables and under figures."""
+    """One run; ``id`` is its name everywhere, in records, tables and under figures.
+
+    ``exposure`` is a source of outliers in the place of the profile's, for the methods that are trained with one.
+    """
 
     dataset: str
     normal: str
     method: str
     seed: int
     profile: str
+    exposure: str | None = None
 
     @property
     def id(self) -> str:
-        return f"{self.profile}/{self.dataset}/{self.method}/{_slug(self.normal)}-seed{self.seed}"
+        method = self.method + (f"+{_slug(self.exposure)}" if self.exposure else "")
+        return f"{self.profile}/{self.dataset}/{method}/{_slug(self.normal)}-seed{self.seed}"
+
+    @property
+    def settings(self) -> dict:
+        """The constructor arguments of its detector, without seed and device."""
+        return settings(self.profile, self.method) | ({"exposure": self.exposure} if self.exposure else {})
 
 
 def runs(profile_name: str, methods=None, nominal=None) -> list[Run]:
@@ -84,29 +99,36 @@ def runs(profile_name: str, methods=None, nominal=None) -> list[Run]:
         Run(entry["dataset"], normal, method, seed, profile_name)
         for method in methods or entry["methods"]
         for normal in nominal or classes(profile_name)
-        for seed in (
-            entry["seeds"][:1] if method == "svdd" else entry["seeds"]
-        )  # SVDD has one optimum, whatever the seed
+        for seed in (entry["seeds"][:1] if method in WITHOUT_CHANCE else entry["seeds"])
     ]
 
 
-def run(profile_name: str, method: str, normal: str, seed: int = 0) -> Run:
-    """One run of a profile by name, to train it in a chapter and to name it under a figure."""
+def run(profile_name: str, method: str, normal: str, seed: int = 0, exposure: str | None = None) -> Run:
+    """One run of a profile by name, to train it in a chapter and to name it under a figure.
+
+    Raises ValueError for unknown names, and for an ``exposure`` that the method would not be trained with.
+    """
     settings(profile_name, method)
-    return Run(profile(profile_name)["dataset"], normal, method, int(seed), profile_name)
+    if exposure is not None and "exposure" not in inspect.signature(estimator(method)).parameters:
+        raise ValueError(f"{method} is trained without outliers, got exposure={exposure!r}; use method hsc or fcdd")
+    return Run(profile(profile_name)["dataset"], normal, method, int(seed), profile_name, exposure)
 
 
-def split(profile_name: str, normal: str, *, labelled: float = 0.0, seed: int = 0):
-    """The profile's images with ``normal`` nominal, cut to the sizes the profile names."""
+def split(profile_name: str, normal: str, **shares):
+    """The profile's images with ``normal`` nominal, cut to the sizes the profile names.
+
+    ``shares``: labelled, pollution, known_classes and seed, as in :func:`fcdd.datasets.load`.
+    """
     from .. import datasets
 
     entry = profile(profile_name)
-    whole = datasets.load(entry["dataset"], normal, labelled=labelled, seed=seed)
+    whole = datasets.load(entry["dataset"], normal, **shares)
     train, test = whole.train, whole.test
     if entry["train"]:
-        nominal = (~train.anomalous).nonzero()[0][: entry["train"]]
-        few = int(round(labelled / (1 - labelled) * len(nominal)))
-        train = _take(train, [*nominal, *train.anomalous.nonzero()[0][:few]])
+        kept = entry["train"] / (~train.anomalous).sum()
+        labelled_ones = train.y.numpy() < 0
+        groups = ~train.anomalous, train.anomalous & ~labelled_ones, labelled_ones
+        train = _take(train, [i for g in groups for i in g.nonzero()[0][: round(kept * g.sum())]])
     if entry["test"]:
         test = _take(
             test, [i for name in sorted(set(test.names)) for i in (test.names == name).nonzero()[0][: entry["test"]]]
@@ -120,36 +142,38 @@ def _take(images, chosen):
 
 
 def estimator(method: str):
-    """The class of a method, imported now."""
-    return getattr(importlib.import_module("fcdd"), METHODS[method][0])
+    """What makes a method's detector, imported now: a class, or a function of fcdd.baselines."""
+    module, name, _ = METHODS[method]
+    return getattr(importlib.import_module(f"fcdd.{module}"), name)
 
 
 def detector(run: Run, device: str = "auto"):
     """The run's detector, not yet fitted."""
-    options = {} if run.method == "svdd" else {"seed": run.seed, "device": device}
-    return estimator(run.method)(**settings(run.profile, run.method), **options)
+    make = estimator(run.method)
+    chance = {} if run.method in WITHOUT_CHANCE else {"seed": run.seed, "device": device}
+    return make(**run.settings, **{key: chance[key] for key in inspect.signature(make).parameters if key in chance})
 
 
 def execute(run: Run, device: str = "auto") -> dict:
     """Trains and evaluates one run; returns its record (see records.py for its form)."""
     from .. import metrics
-    from . import records
+    from . import code, records
 
     began = time.perf_counter()
-    data = split(run.profile, run.normal, labelled=METHODS[run.method][1], seed=run.seed)
+    data = split(run.profile, run.normal, labelled=METHODS[run.method][2], seed=run.seed)
     model = detector(run, device).fit(data.train.images, data.train.y)
     fitted = time.perf_counter()
-    scores = model.anomaly_score(data.test.images)
+    scores = -model.score_samples(data.test.images)
     return {
         "schema": records.SCHEMA_VERSION,
-        "run": {**run.__dict__, "id": run.id},
-        "settings": settings(run.profile, run.method),
+        "run": asdict(run) | {"id": run.id},
+        "settings": run.settings,
         "selection": selection(run.profile),
         "metrics": {"auroc": metrics.auroc(data.test.anomalous, scores)},
         "history": list(getattr(model, "history_", [])),
         "images": {"train": len(data.train), "test": len(data.test)},
         "data": {"sha256": data_hash(data), "source": _public(data.source)},
-        "code": {"sha256": code_hash(run.method), "commit": records.commit()},
+        "code": {"sha256": code.of_method(run.method), "commit": records.commit()},
         "device": str(getattr(model, "device_", "cpu")),
         "versions": records.versions(),
         "seconds": {"fit": fitted - began, "score": time.perf_counter() - fitted},
@@ -164,47 +188,6 @@ def data_hash(data) -> str:
         for array in (part.images.numpy(), part.y.numpy()):
             digest.update(array.tobytes())
     return digest.hexdigest()
-
-
-@cache
-def _imports() -> grimp.ImportGraph:
-    graph = grimp.build_graph("fcdd", cache_dir=None)
-    # Writing a model to a file changes none of its numbers.
-    graph.remove_import(importer="fcdd.detectors", imported="fcdd.export")
-    return graph
-
-
-@cache
-def code_files(method: str) -> tuple[Path, ...]:
-    """The files of this library that a method's numbers depend on: what its estimator and the protocol import."""
-    home = "fcdd.svdd" if method == "svdd" else "fcdd.detectors"
-    # The protocol can import every estimator; only its own text counts here.
-    return tuple(sorted({Path(__file__), *_closure((home, "fcdd.datasets", "fcdd.metrics"))}))
-
-
-def files_behind(names: set[str], *modules: str) -> tuple[Path, ...]:
-    """The files behind the library's ``names`` (estimators or modules) that a text mentions, and behind ``modules``."""
-    import fcdd
-
-    homes = {"fcdd" + home for name, home in fcdd._HOME.items() if name in names}
-    parts = {module for module in _imports().modules if module.count(".") == 1 and module.split(".")[1] in names}
-    return tuple(sorted(_closure(sorted(homes | parts | set(modules)))))
-
-
-def _closure(roots) -> set[Path]:
-    graph = _imports()
-    return {_file(module) for root in roots for module in {root} | graph.find_upstream_modules(root)}
-
-
-def _file(module: str) -> Path:
-    base = Path(__file__).parents[2].joinpath(*module.split("."))
-    return base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
-
-
-@cache
-def code_hash(method: str) -> str:
-    """sha256 over :func:`code_files`."""
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in code_files(method))).hexdigest()
 
 
 def _slug(name: str) -> str:

@@ -14,7 +14,7 @@ import jsonschema
 import numpy as np
 import pandas as pd
 
-from . import protocol
+from . import code, protocol
 
 SCHEMA_VERSION = 1
 CHECKOUT = Path(__file__).parents[2]
@@ -69,19 +69,25 @@ def is_current(run: protocol.Run, folder: Path = FRESH) -> bool:
         record = read(path_of(run, folder))
     except (FileNotFoundError, ValueError):
         return False
-    wanted = {"settings": protocol.settings(run.profile, run.method), "selection": protocol.selection(run.profile)}
+    wanted = {"settings": run.settings, "selection": protocol.selection(run.profile)}
     made = {key: record[key] for key in wanted}
-    return record["code"]["sha256"] == protocol.code_hash(run.method) and made == json.loads(json.dumps(wanted))
+    return record["code"]["sha256"] == code.of_method(run.method) and made == json.loads(json.dumps(wanted))
 
 
 def table(folder: Path = FRESH, profile: str | None = None) -> pd.DataFrame:
-    """The records below a folder as a table, one row a run: profile, dataset, method, normal, seed, auroc, …"""
+    """The records below a folder as a table, one row a run: profile, dataset, method, normal, seed, auroc, …
+
+    A run with an exposure of its own counts as a method of its own, "fcdd+confetti".
+    """
     pattern = f"{profile}/**/*.json" if profile else "**/*.json"
     rows = []
     for path in sorted(Path(folder).glob(pattern)):
         record = read(path)
         made = {"seconds": record["seconds"]["fit"], "device": record["device"], "date": record["date"]}
-        rows.append({**record["run"], **record["metrics"], **made, "code": record["code"]["sha256"][:12]})
+        run = dict(record["run"])
+        exposure = run.pop("exposure", None)
+        run["method"] += f"+{exposure}" if exposure else ""
+        rows.append({**run, **record["metrics"], **made, "code": record["code"]["sha256"][:12]})
     return pd.DataFrame(
         rows, columns=None if rows else ["id", "dataset", "normal", "method", "seed", "profile", "auroc"]
     )

@@ -1,0 +1,58 @@
+"""What code stands behind a run or a chapter: files found by following imports, and their hash.
+
+This file is in no run's own hash: how a hash is taken changes no number. Taught in: chapter 08.
+"""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+import grimp
+
+from . import protocol
+
+
+@cache
+def _imports() -> grimp.ImportGraph:
+    graph = grimp.build_graph("fcdd", cache_dir=None)
+    # Writing a model to a file changes none of its numbers.
+    graph.remove_import(importer="fcdd.detectors", imported="fcdd.export")
+    return graph
+
+
+@cache
+def files_of_method(method: str) -> tuple[Path, ...]:
+    """The files of this library that a method's numbers depend on: what its estimator and the protocol import."""
+    home = f"fcdd.{protocol.METHODS[method][0]}"
+    # The protocol can import every estimator; only its own text counts here.
+    return tuple(sorted({Path(protocol.__file__), *_closure((home, "fcdd.datasets", "fcdd.metrics"))}))
+
+
+def files_behind(names: set[str], *modules: str) -> tuple[Path, ...]:
+    """The files behind the library's ``names`` (estimators or modules) that a text mentions, and behind ``modules``."""
+    import fcdd
+
+    homes = {"fcdd" + home for name, home in fcdd._HOME.items() if name in names}
+    parts = {module for module in _imports().modules if module.count(".") == 1 and module.split(".")[1] in names}
+    return tuple(sorted(_closure(sorted(homes | parts | set(modules)))))
+
+
+def _closure(roots) -> set[Path]:
+    graph = _imports()
+    return {_file(module) for root in roots for module in {root} | graph.find_upstream_modules(root)}
+
+
+def _file(module: str) -> Path:
+    base = Path(__file__).parents[2].joinpath(*module.split("."))
+    return base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+
+
+@cache
+def of_method(method: str) -> str:
+    """sha256 over :func:`files_of_method`."""
+    return sha256(files_of_method(method))
+
+
+def sha256(files) -> str:
+    """sha256 over the contents of files, in the given order."""
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
