@@ -195,17 +195,7 @@ def curves(x, named: dict, xlabel: str, ylabel: str, **limits):
     for (name, y), style in zip(named.items(), ("-", "--", ":", "-."), strict=False):
         axes.plot(x, y, style, marker=marker, label=name)
     axes.set(xlabel=xlabel, ylabel=ylabel, **limits)
-    axes.legend(frameon=False)
-    return figure
-
-
-def log_histograms(named: dict, xlabel: str):
-    """Distributions of positive numbers over their logarithm."""
-    figure, axes = plt.subplots(figsize=(6, 3))
-    for (name, values), colour in zip(named.items(), (ANOMALOUS, NOMINAL), strict=True):
-        axes.hist(np.log10(values), 60, alpha=0.6, color=colour, label=name)
-    axes.set(xlabel=f"log10 of {xlabel}", ylabel="images")
-    axes.legend(frameon=False)
+    axes.legend(framealpha=0.9, edgecolor="none")
     return figure
 
 
@@ -238,22 +228,12 @@ def field_on_image(image, field, map_size: int, row: int, column: int):
     return figure
 
 
-def exposure_effect(counts, by_count, by_source: dict):
-    """AUROC over the number of exposure images, and for several sources of outliers."""
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True)
-    axes[0].semilogx(counts, by_count, "o-")
-    axes[0].set(xlabel="number of exposure images", ylabel="AUROC", ylim=(0.3, 1))
-    axes[1].bar([source or "none" for source in by_source], by_source.values(), color=NOMINAL)
-    axes[1].set(xlabel="source of outliers")
-    return figure
-
-
 def values_and_gradients(z, named: dict):
     """Functions of one number, and their gradients; ``z`` (n,) is a tensor that requires its gradient."""
     from torch.autograd import grad
 
     figure, axes = plt.subplots(1, 2, figsize=(9, 3))
-    for (name, curve), style in zip(named.items(), (":", "--", "-"), strict=False):
+    for (name, curve), style in zip(named.items(), (":", "--", "-", "-."), strict=True):
         axes[0].plot(z.detach(), curve.detach(), style, label=name)
         axes[1].plot(z.detach(), grad(curve.sum(), z)[0], style)
     axes[0].set(title="value", xlabel="network output z", ylim=(0, 3))
@@ -270,4 +250,181 @@ def pairs_by_class(table, first: str, second: str):
     axes.plot(table[second], table.index, "D", color=ANOMALOUS, label=second)
     axes.set(xlabel="AUROC", xlim=(0.4, 1))
     axes.legend(frameon=False, loc="lower left")
+    return figure
+
+
+def trend(table, x: str, hue: str, xlabel: str, log: bool = False):
+    """Mean AUROC over a column of a table: a line for each ``hue``, told apart by colour, dash and marker, and a band
+    for the range over seeds."""
+    figure, axes = plt.subplots(figsize=(6.4, 3.4))
+    sns.lineplot(table, x=x, y="auroc", hue=hue, style=hue, markers=True, errorbar=("pi", 100), ax=axes)
+    axes.set(xlabel=xlabel, ylabel="AUROC", xscale="log" if log else "linear")
+    axes.legend(frameon=False, title=None)
+    return figure
+
+
+def scores_by_group(named_scores: dict, groups, order):
+    """Anomaly scores of several detectors, each divided by its median, as boxes for every group of test images."""
+    import pandas as pd
+
+    parts = [
+        pd.DataFrame({"score": s / np.median(s), "images": groups, "detector": name})
+        for name, s in named_scores.items()
+    ]
+    figure, axes = plt.subplots(figsize=(7, 3.4))
+    colours = dict(zip(order, (NOMINAL, ANOMALOUS, "#999999"), strict=False))
+    sns.boxplot(pd.concat(parts), x="detector", y="score", hue="images", hue_order=order, palette=colours, ax=axes,
+                fliersize=1, linewidth=0.8, width=0.7, gap=0.1, log_scale=True)  # fmt: skip
+    axes.set(xlabel="", ylabel="anomaly score / its median")
+    axes.legend(frameon=False, title=None, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def bars(table, x: str, xlabel: str):
+    """Mean AUROC of each value of a column as a bar with its number, and a dot for every row."""
+    figure, axes = plt.subplots(figsize=(7, 3.2))
+    sns.barplot(table, x=x, y="auroc", errorbar=None, color=NOMINAL, alpha=0.75, ax=axes)
+    axes.bar_label(axes.containers[0], fmt="%.2f", fontsize=9, label_type="center", color="white")
+    sns.stripplot(table, x=x, y="auroc", color="black", size=4, jitter=0.08, ax=axes)
+    axes.axhline(0.5, color="0.6", lw=1, ls=":")
+    axes.set(xlabel=xlabel, ylabel="AUROC", ylim=(min(0.4, table["auroc"].min() - 0.05), 1))
+    if sum(map(len, map(str, table[x].unique()))) > 45:
+        plt.setp(axes.get_xticklabels(), rotation=25, ha="right")
+    return figure
+
+
+def influence(values, field, pixel: int):
+    """How much image pixels move one pixel of the map: (H, W) as a picture with the receptive field, and along the row
+    through its center, beside a Gaussian of the same variance."""
+    values = np.asarray(values)
+    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.2), width_ratios=(1, 1.6))
+    center = field.offset + field.stride * pixel
+    axes[0].imshow(values, cmap=HEAT)
+    corner = center - field.extent / 2
+    axes[0].add_patch(plt.Rectangle((corner, corner), field.extent, field.extent, fill=False, ec="white", lw=1.5))
+    axes[0].set(xticks=[], yticks=[])
+    places = np.arange(values.shape[1])
+    row = values.sum(0) / values.sum(0).max()
+    spread = np.sqrt((row * (places - center) ** 2).sum() / row.sum())
+    fine = np.linspace(0, places[-1], 300)
+    axes[1].bar(places, row, color=NOMINAL, alpha=0.6, label="influence")
+    axes[1].plot(
+        fine, np.exp(-((fine - center) ** 2) / (2 * spread**2)), color=ANOMALOUS, label="Gaussian of\nits variance"
+    )
+    for edge in (corner, corner + field.extent):
+        axes[1].axvline(edge, color="0.4", lw=1, ls="--")
+    axes[1].set(xlabel="column of the image", ylabel="relative influence")
+    axes[1].legend(frameon=False, fontsize=8)
+    return figure
+
+
+# ---- chapters 01 and 02 ----
+
+
+def outlines_2d(detectors: dict, X, anomalies=None, origin: bool = False, steps: int = 160):
+    """Decision lines of detectors on 2-D data, a panel each: the inside is tinted, what lies outside is vermilion.
+
+    ``X`` (n, 2) nominal points, support vectors ringed; ``anomalies`` (m, 2) are crosses, a ``center_`` is a square,
+    the ``origin`` a plus if wanted.
+    """
+    shown = [X, *([] if anomalies is None else [anomalies]), *([np.zeros((1, 2))] if origin else [])]
+    balls = [(d.center_, d.radius_) for d in detectors.values() if getattr(d, "center_", None) is not None]
+    shown = np.concatenate([*shown, *(center + radius * np.array([[-1, -1], [1, 1]]) for center, radius in balls)])
+    low, high = shown.min(0) - 0.12 * np.ptp(X, axis=0), shown.max(0) + 0.12 * np.ptp(X, axis=0)
+    side = 9.6 / len(detectors)
+    height = side * (high - low)[1] / (high - low)[0] + 0.35
+    figure, axes = plt.subplots(1, len(detectors), figsize=(9.6, height), sharex=True, sharey=True, squeeze=False)
+    grid = np.stack(np.meshgrid(*(np.linspace(a, b, steps) for a, b in zip(low, high, strict=True))), -1)
+    for axis, (name, detector) in zip(axes[0], detectors.items(), strict=True):
+        values = detector.decision_function(grid.reshape(-1, 2)).reshape(steps, steps)
+        axis.contourf(grid[..., 0], grid[..., 1], values, [0, np.inf], colors=[NOMINAL], alpha=0.13)
+        axis.contour(grid[..., 0], grid[..., 1], values, [0], colors="black", linewidths=1.5)
+        outside = detector.predict(X) < 0
+        axis.scatter(*X[~outside].T, s=7, color=NOMINAL)
+        axis.scatter(*X[outside].T, s=9, color=ANOMALOUS)
+        held = detector.support_[detector.support_ < len(X)]
+        axis.scatter(*X[held].T, s=32, facecolors="none", edgecolors="0.25", linewidths=0.9)
+        if anomalies is not None:
+            axis.scatter(*anomalies.T, s=80, marker="X", color=ANOMALOUS, edgecolors="black", zorder=3)
+        if getattr(detector, "center_", None) is not None:
+            axis.scatter(*detector.center_, s=40, marker="s", color="black", zorder=3)
+        if origin:
+            axis.scatter(0, 0, s=80, marker="+", color="black", linewidths=2)
+        axis.set_title(name, fontsize=10)
+        axis.set(aspect="equal", xticks=[], yticks=[])
+        sns.despine(ax=axis, left=True, bottom=True)
+    return figure
+
+
+def support_kinds(svdd, X):
+    """The three kinds of points that the multipliers of a fitted SVDD tell apart: on 2-D data, and by size."""
+    alpha = svdd.alpha_ / svdd.alpha_.max()
+    kinds = [
+        ("α = 0: inside", alpha == 0, NOMINAL, "o", 10),
+        ("0 < α < C: on the sphere", (alpha > 0) & (alpha < 1), "black", "s", 26),
+        ("α = C: outside", alpha == 1, ANOMALOUS, "^", 32),
+    ]
+    figure, axes = plt.subplots(1, 2, figsize=(9.6, 3.4))
+    low, high = X.min(0) - 0.2 * np.ptp(X, axis=0), X.max(0) + 0.2 * np.ptp(X, axis=0)
+    grid = np.stack(np.meshgrid(*(np.linspace(a, b, 160) for a, b in zip(low, high, strict=True))), -1)
+    values = svdd.decision_function(grid.reshape(-1, 2)).reshape(160, 160)
+    axes[0].contour(grid[..., 0], grid[..., 1], values, [0], colors="black", linewidths=1.2)
+    place = np.empty(len(X), int)
+    place[np.argsort(alpha, kind="stable")] = np.arange(len(X))
+    for name, members, colour, marker, size in kinds:
+        axes[0].scatter(*X[members].T, s=size, color=colour, marker=marker, label=name)
+        axes[1].scatter(place[members], alpha[members], s=size, color=colour, marker=marker, label=name)
+    axes[0].set(aspect="equal", xticks=[], yticks=[])
+    sns.despine(ax=axes[0], left=True, bottom=True)
+    axes[1].set(xlabel="points, in the order of α", ylabel="α / C")
+    axes[1].legend(frameon=False, fontsize=9, loc="center left")
+    return figure
+
+
+def aurocs_by_class(table):
+    """One row a class, one mark a column of ``table``, told apart by colour and shape; the mean in the last row."""
+    table = table.copy()
+    table.loc["mean"] = table.mean()
+    places = np.arange(len(table))[::-1]
+    figure, axes = plt.subplots(figsize=(8, 0.34 * len(table) + 1.2))
+    axes.hlines(places, table.min(1), table.max(1), color="0.8", zorder=1)
+    colours = ("0.35", "#009e73", NOMINAL, ANOMALOUS, "#cc79a7")  # grey, then Okabe-Ito
+    for name, colour, marker in zip(table, colours, "osDv^", strict=False):
+        axes.scatter(table[name], places, s=38, color=colour, marker=marker, label=name, zorder=2)
+    axes.axhline(0.5, color="0.6", lw=1)
+    axes.set_yticks(places, table.index)
+    axes.set(xlabel="AUROC", ylabel="nominal class", xlim=(np.floor(20 * table.min(axis=None)) / 20, 1.005))
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(table.columns) // 2 or 1)
+    return figure
+
+
+def moved_center(outputs, center, epsilon: float = 0.1):
+    """Each component of the mean network output and where the rule of Deep SVDD's center moves it, by size."""
+    outputs, center = np.asarray(outputs), np.asarray(center)
+    order = np.argsort(outputs)
+    figure, axes = plt.subplots(figsize=(7, 3))
+    axes.axhspan(-epsilon, epsilon, color="0.9", label=f"closer to 0 than {epsilon}")
+    axes.vlines(range(len(order)), outputs[order], center[order], color="0.6", lw=1)
+    axes.scatter(range(len(order)), outputs[order], s=22, color=ANOMALOUS, marker="o", label="mean output")
+    axes.scatter(range(len(order)), center[order], s=22, color=NOMINAL, marker="D", label="center c")
+    axes.set(xlabel="component, in the order of its mean output", ylabel="value")
+    axes.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
+    return figure
+
+
+def score_ranges(named: dict, anomalous, xlabel: str):
+    """Of each detector, the range of the middle 90 % of its scores and their median, nominal and anomalous apart."""
+    figure, axes = plt.subplots(figsize=(7.5, 0.62 * len(named) + 1.1))
+    for place, scores in enumerate(named.values()):
+        for group, name, colour, shift in (
+            (~anomalous, "nominal", NOMINAL, -0.14),
+            (anomalous, "anomalous", ANOMALOUS, 0.14),
+        ):
+            low, middle, high = np.quantile(np.asarray(scores)[group], [0.05, 0.5, 0.95])
+            axes.plot([low, high], [place + shift] * 2, color=colour, lw=5, alpha=0.5, solid_capstyle="butt")
+            axes.scatter(middle, place + shift, s=36, color=colour, zorder=3, label=None if place else name)
+    axes.axvline(1, color="0.4", lw=1, ls="--", label="all weights zero")
+    axes.set_yticks(range(len(named)), list(named))
+    axes.set(xscale="log", xlabel=xlabel, ylim=(len(named) - 0.5, -0.5))
+    axes.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
     return figure
