@@ -86,7 +86,7 @@ def _bank(exposure, channels: int, size, seed: int, without) -> Tensor:
     if not Path(exposure).is_dir():
         raise ValueError(
             f"unknown exposure {str(exposure)!r}: no such folder; expected 'photographs', 'confetti', "
-            f"'confetti-masks', one of the data sets {', '.join(datasets.names())}, a folder of images, an array or None"
+            f"'confetti-masks', one of the data sets {', '.join(datasets.names())}, a folder, an array or None"
         )
     without = [without] if isinstance(without, str) else without or ()
     datasets.check_known(without, [p.name for p in sorted(Path(exposure).iterdir()) if p.is_dir()], "sub-folder")
