@@ -162,4 +162,13 @@ def _append(answer, part: Path, start: int) -> None:
         )
 
 
-ENTRIES = {"mvtec": Entry(CATEGORIES, split=mvtec)}
+FOLDERS = ("mvtec", "mvtec_anomaly_detection", "mvtec_ad", "mvtec_ad_256")
+ENTRIES = {
+    "mvtec": Entry(
+        CATEGORIES,
+        (*FOLDERS, *ARCHIVES),
+        expects="one folder a category, or its archive",
+        hints=("let it be fetched with fcdd.datasets.load('mvtec', ..., download=True), 5.3 GB",),
+        split=mvtec,
+    )
+}

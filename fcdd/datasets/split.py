@@ -52,7 +52,7 @@ def one_vs_rest(
     """Splits labelled images into a nominal class and the rest; the n nominal training images are all kept.
 
     ``arrays`` maps train_images, train_labels, test_images, test_labels to tensors (images also to
-    :class:`~fcdd.datasets.folders.Pictures`). ``pollution`` is the share of anomalies among the unlabelled images,
+    ``Pictures``). ``pollution`` is the share of anomalies among the unlabelled images,
     p / (n + p), from all other classes; ``labelled`` the share of labelled anomalies (-1) among all, m / (n + p + m),
     from ``known_classes`` other classes that ``seed`` draws. No image is both. Source: Ruff et al. 2020, Deep SAD, 4.2.
     Raises ValueError for shares outside [0, 0.9], another number of classes, or if there are too few images.
