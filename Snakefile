@@ -3,7 +3,9 @@
 # What a run leaves is its record in _build/records, written whole or not at all and kept whatever becomes of the job. A
 # job goes through all classes and seeds of one method, skips what is current, and sums the records up as a table.
 
+import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -40,6 +42,15 @@ def relative(files):
     return [os.path.relpath(file) for file in files]
 
 
+def parameters(wildcards):
+    """What a chapter is told: of these parameters those that it has, as not all are about one nominal class."""
+    cells = json.loads(Path(f"notebooks/{wildcards.chapter}.ipynb").read_text(encoding="utf-8"))["cells"]
+    first = next("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    told = {"profile": wildcards.profile, "device": DEVICE, "normal": NORMAL}
+    known = [key for key in told if re.search(rf"^{key} = ", first, re.M)]
+    return " ".join(f"-p {shlex.quote(f'{key}={told[key]}')}" for key in known)
+
+
 rule book:
     default_target: True
     input: "_build/html/index.html"
@@ -69,11 +80,11 @@ rule chapter:
     output: "_build/chapters/{profile}/{chapter}.ipynb"
     params:
         settings=lambda wildcards: protocol.profile(wildcards.profile),
-        parameters=f"normal={NORMAL}, device={DEVICE}",
+        parameters=parameters,
     resources: gpu=GPU
     message: "executing chapter {wildcards.chapter}, profile {wildcards.profile}"
     shell: "OMP_NUM_THREADS={threads} {PYTHON} -m fcdd study chapter {input.notebook:q} {output:q}"
-        " -p profile={wildcards.profile} -p device={DEVICE} -p normal={NORMAL:q}"
+        " {params.parameters}"
 
 
 rule html:

@@ -5,6 +5,7 @@ contrast normalisation in the Deep SVDD paper). Taught in: chapter 05.
 """
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -89,11 +90,12 @@ def random_flip(images: Tensor, generator: Generator) -> Tensor:
     return torch.where(flip, images.flip(3), images)
 
 
-def color_jitter(images: Tensor, strength: float, generator: Generator) -> Tensor:
+def color_jitter(images: Tensor, strength: float | Tensor, generator: Generator) -> Tensor:
     """Brightness, contrast, saturation and hue of each image changed at random; float (N, C, H, W) in [0, 1].
 
-    Factors are uniform in 1 ± ``strength``; hue turns by up to ``strength`` of a full turn about the grey axis of the
-    RGB cube. Grey images have no saturation or hue to change. Recipe: Liznerski et al. 2021.
+    Factors are uniform in 1 ± ``strength``, one number or (4, N, 1, 1, 1) for each change and image; hue turns by up to
+    ``strength`` of a full turn about the grey axis of the RGB cube. Grey images have no saturation or
+    hue to change. Recipe: Liznerski et al. 2021.
     """
     n, channels = images.shape[:2]
     factors = 1 + strength * (2 * torch.rand(4, n, 1, 1, 1, generator=generator, device=images.device) - 1)
@@ -141,3 +143,67 @@ def papers_recipe(images: Tensor, masks: Tensor | None, generator: Generator):
     if colour:
         moved = moved + 0.001 * torch.randn(moved.shape, generator=generator, device=moved.device)
     return moved, masks
+
+
+# Strengths of the jitter of brightness, contrast, saturation and hue, of which each image of a part gets one column.
+JITTER = ((0.04, 0.005), (0.04, 0.0005), (0.04, 0.0005), (0.04, 0.0005))
+ZOOM = 224 / 240  # the share of the side that a crop keeps
+
+
+def parts_recipe(images: Tensor, masks: Tensor | None, generator: Generator, turns: bool = False):
+    """Augmentation of photographed parts, which always lie the same way: no flips.
+
+    Half of the images are shown whole, half as a crop of 14/15 of the side at a random place, enlarged to the old size;
+    jitter is strong (.04) or weak; half get noise of a tenth of their own deviation. ``turns``: also turned by a random
+    multiple of 90° (of 180° unless square), for parts without a way up; a mirrored screw would have a left-handed
+    thread. Masks (N, 1, H, W) or None move with their images. Returns float images in [0, 1] and masks.
+    Source: Liznerski et al. 2021, the recipe for MVTec-AD in the official code.
+    """
+    n, device = len(images), images.device
+    moved = as_float(images)
+    moved = moved if masks is None else torch.cat([moved, masks.to(moved.dtype)], 1)
+    moved = random_zoom(random_turn(moved, generator) if turns else moved, generator)
+    if masks is not None:
+        moved, masks = moved[:, :-1], moved[:, -1:] > 0.5
+    column = torch.randint(2, (n,), generator=generator, device=device)
+    strength = torch.tensor(JITTER, device=device)[:, column].reshape(4, n, 1, 1, 1)
+    moved = color_jitter(moved, strength, generator)
+    noisy = torch.randint(2, (n, 1, 1, 1), generator=generator, device=device)
+    scale = 0.1 * noisy * moved.std((1, 2, 3), keepdim=True)
+    return (moved + scale * torch.randn(moved.shape, generator=generator, device=device)).clamp(0, 1), masks
+
+
+def random_zoom(images: Tensor, generator: Generator) -> Tensor:
+    """Each image whole, or with probability one half a crop of ``ZOOM`` times its sides, enlarged bilinearly; float."""
+    n, device = len(images), images.device
+    zoom = torch.where(torch.rand(n, generator=generator, device=device) < 0.5, ZOOM, 1.0)
+    # In the coordinates of grid_sample a side runs from -1 to 1, so a crop's center may move by 1 - zoom.
+    shift = (2 * torch.rand(n, 2, generator=generator, device=device) - 1) * (1 - zoom)[:, None]
+    theta = torch.cat([zoom[:, None, None] * torch.eye(2, device=device), shift[:, :, None]], 2)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, align_corners=False, padding_mode="border")
+
+
+def random_turn(images: Tensor, generator: Generator) -> Tensor:
+    """Turns each image by a multiple of 90° drawn for it; by 0° or 180° if they are not square."""
+    quarter, half = torch.rand(2, len(images), 1, 1, 1, generator=generator, device=images.device) < 0.5
+    if images.shape[2] == images.shape[3]:
+        images = torch.where(quarter, images.rot90(1, (2, 3)), images)
+    return torch.where(half, images.flip(2, 3), images)
+
+
+RECIPES = {
+    "papers": papers_recipe,
+    "parts": parts_recipe,
+    "parts-any-way-up": partial(parts_recipe, turns=True),
+}
+
+
+def recipe(augmentation: bool | str):
+    """What a detector's parameter ``augmentation`` stands for: None if False, :func:`papers_recipe` if True, or one of
+    :data:`RECIPES` by name. Raises ValueError for another name."""
+    if isinstance(augmentation, str):
+        if augmentation not in RECIPES:
+            raise ValueError(f"unknown augmentation {augmentation!r}; known: True, False, {', '.join(RECIPES)}")
+        return RECIPES[augmentation]
+    return papers_recipe if augmentation else None

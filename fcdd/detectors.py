@@ -34,7 +34,7 @@ class _DeepDetector(OutlierMixin, BaseEstimator):
     weight_decay: float = 1e-6
     optimizer: str = "adam"
     normalisation: str = "lcn"
-    augmentation: bool = False
+    augmentation: bool | str = False
     seed: int = 0
     device: str = "auto"
 
@@ -84,7 +84,7 @@ class _DeepDetector(OutlierMixin, BaseEstimator):
             self.normalisation_,
             torch.Generator(self.device_).manual_seed(int(self.seed)),
             masks=None if masks is None else masks.to(self.device_),
-            augment=augment.papers_recipe if self.augmentation else None,
+            augment=augment.recipe(self.augmentation),
         )
         if self.exposure is not None:
             batches.images = augment.as_uint8(batches.images)  # as all sources of outliers are
@@ -282,9 +282,9 @@ class DeepSVDD(_CenterMixin, _DeepDetector):
     network_options, for :func:`fcdd.networks.build`; objective;
     nu, the share of training images outside; pretrain_epochs of autoencoding first; warmup_epochs before the radius
     moves; epochs, batch_size, learning_rate, decay and milestones, weight_decay, optimizer; normalisation ("lcn",
-    "standard", "unit", "imagenet"; a pretrained network brings its own); augmentation, as in
-    :func:`fcdd.augment.papers_recipe`; seed; device. Fitted: center_ (d,), radius_, offset_, network_ and history_,
-    the loss of each epoch.
+    "standard", "unit", "imagenet"; a pretrained network brings its own); augmentation, True
+    for :func:`fcdd.augment.papers_recipe`, or a name in :data:`fcdd.augment.RECIPES`; seed; device. Fitted: center_
+    (d,), radius_, offset_, network_ and history_, the loss of each epoch.
     """
 
     network: str | nn.Module = "fmnist_lenet"
@@ -354,7 +354,7 @@ class HSC(_DeepDetector):
     exposure: object = "photographs"
     exposure_limit: int | None = None
     exposure_without: object = None
-    augmentation: bool = True
+    augmentation: bool | str = True
 
     def _check(self):
         super()._check()
@@ -399,7 +399,7 @@ class FCDD(_DeepDetector):
     learning_rate: float = 1e-2
     decay: float = 0.98
     optimizer: str = "sgd"
-    augmentation: bool = True
+    augmentation: bool | str = True
 
     def _check(self):
         super()._check()

@@ -20,9 +20,12 @@ def auroc(anomalous, scores) -> float:
 
 
 def pixel_auroc(masks, maps) -> float:
-    """AUROC over all pixels of all images, pooled: ``masks`` boolean, (N, H, W) or (N, 1, H, W), ``maps`` (N, H, W)."""
-    masks, maps = _same_shape(masks, maps)
-    return auroc(masks.ravel(), maps.ravel())
+    """AUROC over all pixels of all images, pooled: ``masks`` boolean, (N, H, W) or (N, 1, H, W), ``maps`` (N, H, W).
+
+    Images of several sizes are lists of (H, W).
+    """
+    masks, maps = _pairs(masks, maps)
+    return auroc(np.concatenate([m.ravel() for m in masks]), np.concatenate([m.ravel() for m in maps]))
 
 
 def aupro(masks, maps, fpr_limit: float = 0.3) -> float:
@@ -31,20 +34,39 @@ def aupro(masks, maps, fpr_limit: float = 0.3) -> float:
     For every connected defect (8-neighbourhood) the share of its pixels above a threshold is drawn against the share
     of nominal pixels above it; the curves are averaged over defects. Integrated pixel by pixel, the area is the mean
     over defects and their pixels j of :math:`\max(0, 1 - FPR(s_j) / limit)`. Source: Bergmann et al. 2019.
-    ``masks`` boolean, (N, H, W) or (N, 1, H, W), ``maps`` (N, H, W).
+    ``masks`` boolean, (N, H, W) or (N, 1, H, W), ``maps`` (N, H, W); lists of (H, W) for images of several sizes.
     Raises ValueError as :func:`auroc` and for a limit outside (0, 1].
     """
     if not 0 < fpr_limit <= 1:
         raise ValueError(f"expected 0 < fpr_limit <= 1, got {fpr_limit}")
-    masks, maps = _same_shape(masks, maps)
-    _checked(masks.ravel(), maps.ravel())
-    nominal = np.sort(maps[~masks])
-    # Connect inside an image, never across images.
-    regions, count = ndimage.label(masks, structure=np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))]))
-    scores = maps[masks]
-    above = len(nominal) - (np.searchsorted(nominal, scores, "left") + np.searchsorted(nominal, scores, "right")) / 2
-    gain = np.clip(1 - above / len(nominal) / fpr_limit, 0, None)
-    return float(ndimage.mean(gain, regions[masks], np.arange(1, count + 1)).mean())
+    masks, maps = _pairs(masks, maps)
+    nominal = _nominal(masks, maps)
+    overlaps = []
+    for mask, heat in zip(masks, maps, strict=True):
+        regions, sizes = _regions(mask)
+        scores = heat[mask]
+        above = len(nominal)
+        above = above - (np.searchsorted(nominal, scores, "left") + np.searchsorted(nominal, scores, "right")) / 2
+        gain = np.clip(1 - above / len(nominal) / fpr_limit, 0, None)
+        overlaps.append(np.bincount(regions, gain, len(sizes)) / sizes)
+    return float(np.concatenate(overlaps).mean())
+
+
+def at_original_resolution(maps, masks, mode: str = "nearest") -> list[np.ndarray]:
+    """Heatmaps (N, H, W) enlarged to the sizes of ``masks``, a list of (H, W) arrays as
+    :func:`fcdd.datasets.folders.original_masks` gives them: the paper's evaluation, "at original resolution".
+
+    Evaluation of maps as they are, with masks made as small, is "at network resolution". ``mode`` is that of
+    :func:`torch.nn.functional.interpolate`; the official code takes the nearest pixel.
+    """
+    import torch  # here, because all else needs NumPy only
+    from torch.nn import functional as F
+
+    maps = torch.from_numpy(np.asarray(maps, np.float32))
+    sizes = [np.asarray(mask).shape for mask in masks]
+    return [
+        F.interpolate(heat[None, None], size, mode=mode)[0, 0].numpy() for heat, size in zip(maps, sizes, strict=True)
+    ]
 
 
 class Interval(NamedTuple):
@@ -64,17 +86,110 @@ def bootstrap_interval(values, level: float = 0.95, seed: int = 0) -> Interval:
     return Interval(float(values.mean()), *map(float, result.confidence_interval))
 
 
+def auroc_interval(anomalous, scores, level: float = 0.95, resamples: int = 1000, seed: int = 0) -> Interval:
+    """AUROC of images, exact, with a percentile bootstrap over images, nominal and anomalous ones drawn apart."""
+    anomalous, scores = _checked(anomalous, scores)
+    weights = _weights(anomalous, resamples, seed)
+    # The share of drawn nominal images below each drawn anomalous one, all resamples at once.
+    wins = (scores[anomalous][:, None] > scores[~anomalous]) + 0.5 * (scores[anomalous][:, None] == scores[~anomalous])
+    positive, negative = weights[:, anomalous], weights[:, ~anomalous]
+    values = ((positive @ wins) * negative).sum(1) / (positive.sum(1) * negative.sum(1))
+    return _interval(auroc(anomalous, scores), values, level)
+
+
+def pixel_intervals(
+    masks, maps, fpr_limit: float = 0.3, level: float = 0.95, resamples: int = 1000, seed: int = 0
+) -> dict[str, Interval]:
+    """Pixel AUROC and AUPRO, exact, with a percentile bootstrap over whole images: pixels of one image are no more
+    independent of each other than its defects are. Images with and without defects are drawn apart.
+
+    Takes what :func:`aupro` takes; keys are "pixel AUROC" and "AUPRO". The resamples see scores rounded to ``BINS``
+    levels with equally many nominal pixels each, which moves an end of an interval by at most 1 / (2 · ``BINS``), for
+    AUPRO by that over ``fpr_limit``. Measured: 1.4 GB and 43 seconds for 83
+    images of 900×900 on one core.
+    """
+    masks, maps = _pairs(masks, maps)
+    exact = pixel_auroc(masks, maps), aupro(masks, maps, fpr_limit)
+    nominal = _nominal(masks, maps)
+    edges = np.unique(nominal[np.linspace(0, len(nominal) - 1, BINS).astype(int)])
+    del nominal
+    levels = len(edges) + 1
+    good, bad, gain = (np.zeros((len(maps), levels)) for _ in range(3))
+    count = np.zeros(len(maps))
+    for k, (mask, heat) in enumerate(zip(masks, maps, strict=True)):
+        good[k] = np.bincount(np.searchsorted(edges, heat[~mask]), minlength=levels)
+        inside = np.searchsorted(edges, heat[mask])
+        regions, sizes = _regions(mask)
+        bad[k] = np.bincount(inside, minlength=levels)
+        gain[k], count[k] = np.bincount(inside, 1 / sizes[regions], levels), len(sizes)
+    values = [
+        _resampled(weights[None], good, bad, gain, count, fpr_limit) for weights in _weights(count > 0, resamples, seed)
+    ]
+    ends = np.concatenate(values).T
+    return {
+        name: _interval(mean, end, level) for name, mean, end in zip(("pixel AUROC", "AUPRO"), exact, ends, strict=True)
+    }
+
+
+BINS = 4096
+
+
+def _resampled(weights, good, bad, gain, count, fpr_limit) -> np.ndarray:
+    """(B, 2) pixel AUROC and AUPRO of resamples, from numbers of images (B, N) and their histograms (N, levels)."""
+    good, bad, gain = weights @ good, weights @ bad, weights @ gain
+    total = good.sum(1, keepdims=True)
+    below = (good.cumsum(1) - good / 2) / total
+    overlap = np.clip(1 - (1 - below) / fpr_limit, 0, None)
+    return np.stack([(bad * below).sum(1) / bad.sum(1), (gain * overlap).sum(1) / (weights @ count)], 1)
+
+
+def _weights(anomalous, resamples: int, seed: int) -> np.ndarray:
+    """(resamples, N): how often each image is drawn, the two groups apart."""
+    rng, weights = np.random.default_rng(seed), np.zeros((resamples, len(anomalous)))
+    for group in (anomalous, ~anomalous):
+        if n := int(group.sum()):
+            weights[:, group] = rng.multinomial(n, np.full(n, 1 / n), resamples)
+    return weights
+
+
+def _interval(value: float, resampled, level: float) -> Interval:
+    return Interval(value, *map(float, np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])))
+
+
 def paired_test(first, second) -> float:
     """p-value of Wilcoxon's signed-rank test: do two methods differ on the same splits? Both (n,), same order."""
     return float(stats.wilcoxon(first, second).pvalue)
 
 
-def _same_shape(masks, maps):
-    masks, maps = np.asarray(masks) > 0, np.asarray(maps)
-    masks = masks[:, 0] if masks.ndim == 4 and masks.shape[1] == 1 else masks
-    if masks.shape != maps.shape or maps.ndim != 3:
-        raise ValueError(f"expected masks and maps of one shape (N, H, W), got {masks.shape} and {maps.shape}")
+def _pairs(masks, maps) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Masks and maps as lists of (H, W)."""
+    masks, maps = [np.asarray(m) > 0 for m in masks], [np.asarray(m) for m in maps]
+    masks = [m[0] if m.ndim == 3 and len(m) == 1 else m for m in masks]
+    shapes = [m.shape for m in masks], [m.shape for m in maps]
+    if shapes[0] != shapes[1] or any(len(shape) != 2 for shape in shapes[1]):
+        raise ValueError(
+            "expected masks and maps of one shape (N, H, W), got "
+            + " and ".join(f"{len(each)} of {', '.join(map(str, sorted(set(each))))}" for each in shapes)
+        )
     return masks, maps
+
+
+def _nominal(masks, maps) -> np.ndarray:
+    """The scores of all nominal pixels, sorted. Raises ValueError as :func:`auroc`."""
+    for heat in maps:
+        if np.isnan(heat).any():
+            raise ValueError(f"expected scores without NaN, found {sum(int(np.isnan(m).sum()) for m in maps)}")
+    nominal = np.concatenate([heat[~mask] for mask, heat in zip(masks, maps, strict=True)])
+    if not len(nominal) or not any(mask.any() for mask in masks):
+        raise ValueError("expected nominal and anomalous samples, got pixels of one kind only")
+    nominal.sort()
+    return nominal
+
+
+def _regions(mask) -> tuple[np.ndarray, np.ndarray]:
+    """For each anomalous pixel of one image the number of its connected defect, and the sizes of the defects."""
+    regions = ndimage.label(mask, np.ones((3, 3)))[0][mask] - 1
+    return regions, np.bincount(regions)
 
 
 def _checked(anomalous, scores):

@@ -428,3 +428,88 @@ def score_ranges(named: dict, anomalous, xlabel: str):
     axes.set(xscale="log", xlabel=xlabel, ylim=(len(named) - 0.5, -0.5))
     axes.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
     return figure
+
+
+# ---- chapter 06 ----
+
+
+def picture_rows(named: dict, titles=None, size: float = 1.15, shared: bool = True):
+    """Rows of pictures, each row with its name: images (C, H, W), masks (H, W) boolean, or heatmaps (H, W) as floats.
+
+    A row of heatmaps has one scale, from its lowest value to its 99 % quantile; without ``shared`` every map its own.
+    """
+    columns = max(map(len, named.values()))
+    figure, axes = plt.subplots(len(named), columns, figsize=(size * columns + 0.3, size * len(named)), squeeze=False)
+    for row, (name, pictures) in zip(axes, named.items(), strict=True):
+        pictures = [np.asarray(picture) for picture in pictures]
+        if pictures[0].ndim == 2 and pictures[0].dtype != bool:
+            pictures = explain.for_display(np.stack(pictures), 0.99, per_image=not shared)
+        for axis, picture in zip(row, pictures, strict=False):
+            if picture.ndim == 3:
+                show_image(axis, picture)
+            else:
+                axis.imshow(picture, cmap="gray" if picture.dtype == bool else HEAT, vmin=0, vmax=1)
+        for axis in row:
+            axis.set(xticks=[], yticks=[])
+            sns.despine(ax=axis, left=True, bottom=True)
+        row[0].set_ylabel(name, fontsize=9)
+    for axis, title in zip(axes[0], titles if titles is not None else [], strict=False):
+        axis.set_title(title, fontsize=8)
+    return figure
+
+
+def intervals(table, xlabel: str = "AUROC"):
+    """Values with their intervals: a row a method, a colour and a mark a column of a table of :class:`Interval`."""
+    figure, axes = plt.subplots(figsize=(7, 0.5 * len(table) + 1.3))
+    columns = list(table)
+    marks = zip(columns, (NOMINAL, ANOMALOUS, "#009e73"), "oDs", strict=False)
+    for place, (name, colour, marker) in enumerate(marks):
+        rows = np.arange(len(table)) + 0.2 * (place - (len(columns) - 1) / 2)
+        axes.hlines(rows, [i.low for i in table[name]], [i.high for i in table[name]], color=colour, lw=1.5)
+        axes.scatter([i.mean for i in table[name]], rows, color=colour, marker=marker, s=30, label=name, zorder=2)
+    axes.axvline(0.5, color="0.6", lw=1, ls=":")
+    axes.set_yticks(range(len(table)), list(table.index))
+    axes.set(xlabel=xlabel, ylim=(len(table) - 0.5, -0.5))
+    axes.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
+    return figure
+
+
+# ---- chapter 07 ----
+
+
+def marked_rows(named: dict, box):
+    """Images above their heatmaps, a pair of rows for each name; a dashed line around the ``box`` (H, W) of a mark.
+
+    ``named`` maps a name to images (n, C, H, W) and maps (n, H, W). All maps share one scale.
+    """
+    heat = explain.for_display(np.concatenate([maps for _, maps in named.values()]), 0.98)
+    columns = max(len(maps) for _, maps in named.values())
+    figure, axes = plt.subplots(2 * len(named), columns, figsize=(0.95 * columns, 1.9 * len(named)), squeeze=False)
+    rows, cols = np.asarray(box).any(1).nonzero()[0], np.asarray(box).any(0).nonzero()[0]
+    corner, size = (cols[0] - 0.5, rows[0] - 0.5), (len(cols), len(rows))
+    for place, (name, (images, maps)) in enumerate(named.items()):
+        shown, heat = heat[: len(maps)], heat[len(maps) :]
+        for above, below, image, one in zip(axes[2 * place], axes[2 * place + 1], images, shown, strict=False):
+            show_image(above, image)
+            below.imshow(one, cmap=HEAT, vmin=0, vmax=1)
+            below.add_patch(plt.Rectangle(corner, *size, fill=False, ec="white", lw=1, ls="--"))
+        axes[2 * place, 0].set_ylabel(name, fontsize=9)
+        axes[2 * place + 1, 0].set_ylabel("heatmap", fontsize=9)
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+        sns.despine(ax=axis, left=True, bottom=True)
+    return figure
+
+
+def conditions(table, xlabel: str = "AUROC"):
+    """One row of ``table`` a line, one column a mark on it, told apart by colour and shape; chance is dotted."""
+    places = np.arange(len(table))[::-1]
+    figure, axes = plt.subplots(figsize=(8, 0.42 * len(table) + 1.2))
+    axes.hlines(places, table.min(axis=1), table.max(axis=1), color="0.8", zorder=1)
+    for name, colour, marker in zip(table, (NOMINAL, "0.35", ANOMALOUS), "Dos", strict=False):
+        axes.scatter(table[name], places, s=44, color=colour, marker=marker, label=name, zorder=2)
+    axes.axvline(0.5, color="0.6", lw=1, ls=":")
+    axes.set_yticks(places, table.index)
+    axes.set(xlabel=xlabel, xlim=(min(0.45, np.floor(20 * table.min(axis=None)) / 20), 1.01))
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(table.columns))
+    return figure

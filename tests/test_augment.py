@@ -131,6 +131,81 @@ def test_all_places_are_drawn():
     assert (counts > 4000 / 25 / 2).all() and counts.sum() == 4000
 
 
+# ---- photographed parts ----
+
+
+def squares(n=60, size=30):
+    """Grey images with one bright square each, and its mask."""
+    x = torch.full((n, 3, size, size), 60, dtype=torch.uint8)
+    x[:, :, 4:12, 5:15] = 220
+    return x, x[:, :1] > 100
+
+
+@pytest.mark.parametrize("name", ["parts", "parts-any-way-up"])
+def test_masks_move_with_parts(name):
+    x, masks = squares()
+    moved, moved_masks = augment.recipe(name)(x, masks, generator(1))
+    bright = moved.mean(1, keepdim=True) > 0.55
+    assert moved_masks.dtype == torch.bool and moved_masks.shape == masks.shape
+    assert (bright == moved_masks).float().mean() > 0.98  # all but the blurred edge
+    assert moved.min() >= 0 and moved.max() <= 1 and moved.dtype == torch.float32
+    again, _ = augment.recipe(name)(x, masks, generator(1))
+    assert torch.equal(moved, again)
+
+
+def test_parts_without_masks_are_the_same_images():
+    x, masks = squares(20)
+    assert torch.equal(augment.parts_recipe(x, None, generator(2))[0], augment.parts_recipe(x, masks, generator(2))[0])
+    assert augment.parts_recipe(x, None, generator(2))[1] is None
+
+
+def test_parts_are_not_flipped_and_half_are_cropped():
+    x, masks = squares(400)
+    _, moved = augment.parts_recipe(x, masks, generator(3))
+    rows, columns = moved.float().sum((1, 3)).argmax(1), moved.float().sum((1, 2)).argmax(1)
+    assert rows.max() < 8 and columns.max() < 9  # the square stays in its corner
+    assert 150 < (moved == masks).flatten(1).all(1).sum() < 250
+
+
+def test_a_crop_is_enlarged_by_the_paper_s_factor(monkeypatch):
+    monkeypatch.setattr(augment, "ZOOM", 0.5)
+    x = torch.zeros(200, 1, 32, 32)
+    x[:, :, 12:20, 12:20] = 1
+    area = augment.random_zoom(x, generator(4)).sum((1, 2, 3))
+    assert {round(a / 16) for a in area.tolist()} >= {4, 16}  # 64 px, whole, or four times as many
+
+
+def test_turns_are_all_four_and_never_mirrored():
+    x = torch.zeros(400, 1, 6, 6)
+    x[:, 0, 0, :3], x[:, 0, 1, 0] = 1, 2  # an L: its mirror image is none of its turns
+    turned = augment.random_turn(x, generator(5))
+    kinds = [x[0].rot90(k, (1, 2)) for k in range(4)]
+    counts = [(turned == kind).flatten(1).all(1).sum().item() for kind in kinds]
+    assert sum(counts) == 400 and min(counts) > 60
+    wide = augment.random_turn(torch.arange(12.0).reshape(1, 1, 3, 4).expand(50, -1, -1, -1), generator(6))
+    assert set(wide[:, 0, 0, 0].tolist()) == {0, 11}
+
+
+def test_parts_are_jittered_strongly_or_weakly_and_half_are_noisy(monkeypatch):
+    monkeypatch.setattr(augment, "ZOOM", 1.0)
+    x, _ = squares(600)
+    moved, _ = augment.parts_recipe(x, None, generator(7))
+    flat = moved[:, :, 20:, 20:]  # of one colour before
+    noise = flat.std((2, 3)).mean(1)
+    expected = 0.1 * augment.as_float(x[0]).std()
+    assert 240 < (noise > expected / 2).sum() < 360
+    assert noise[noise > expected / 2].mean() == pytest.approx(expected.item(), rel=0.1)
+    change = (flat.mean((1, 2, 3)) - 60 / 255).abs()
+    assert 0.25 < (change > 0.0025).float().mean() < 0.6 and change.max() < 0.03
+
+
+def test_recipes_by_name():
+    assert augment.recipe(True) is augment.papers_recipe is augment.recipe("papers")
+    assert augment.recipe(False) is None
+    with pytest.raises(ValueError, match="unknown augmentation 'part'; known: True, False, papers, parts"):
+        augment.recipe("part")
+
+
 # ---- local contrast normalisation ----
 
 

@@ -39,6 +39,20 @@ def test_gradient_maps_in_batches_and_without_traces():
     assert all(p.grad is None for p in net.parameters()) and not net.training
 
 
+def test_blur_is_the_paper_s():
+    """Its code calls kornia's gaussian_blur2d: a normalised kernel, borders mirrored without doubling them."""
+    maps = np.random.default_rng(2).random((3, 20, 24)).astype(np.float32)
+    steps = torch.arange(-4, 5)
+    kernel = torch.exp(-(steps**2) / (2 * 1.7**2))
+    kernel = (kernel / kernel.sum()).float()
+    padded = nn.functional.pad(torch.from_numpy(maps)[:, None], (4,) * 4, mode="reflect")
+    expected = nn.functional.conv2d(padded, (kernel[:, None] * kernel)[None, None])[:, 0]
+    for extent in (9, 10):
+        np.testing.assert_allclose(explain.blur(maps, 1.7, extent), expected, atol=1e-5)
+    assert explain.blur(maps, 1.7).dtype == np.float32
+    np.testing.assert_allclose(explain.blur(np.full((2, 9, 9), 3.0), 2), 3, rtol=1e-6)
+
+
 MAPS = np.random.default_rng(0).gamma(1, 1, (6, 10, 10)) * np.arange(1, 7)[:, None, None]
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
+from fcdd import metrics
 from fcdd.metrics import aupro, auroc, bootstrap_interval, paired_test, pixel_auroc
 
 
@@ -196,3 +197,68 @@ def test_paired_test_sees_pairs():
     assert paired_test(base, base - 0.01 - 0.001 * rng.random(30)) < 1e-6  # small but always the same way
     assert paired_test(base, base + rng.normal(0, 0.05, 30)) > 0.05
     assert paired_test(base, base[::-1].copy()) == pytest.approx(paired_test(base[::-1].copy(), base))
+
+
+# ---- intervals over images ----
+
+
+def drawn(seed=0, size=24):
+    """Twelve images of 24×24, four of them good; defects are only partly found."""
+    rng = np.random.default_rng(seed)
+    masks = np.zeros((12, size, size), bool)
+    for mask in masks[4:]:
+        row, column = rng.integers(0, size - 8, 2)
+        mask[row : row + rng.integers(2, 8), column : column + 5] = True
+    return masks, rng.normal(0, 1, masks.shape) + rng.uniform(0, 3, (12, 1, 1)) * masks
+
+
+def test_auroc_interval_equals_the_slow_bootstrap():
+    rng = np.random.default_rng(0)
+    anomalous = np.arange(40) % 3 == 0
+    scores = (rng.normal(anomalous, 1) * 4).round() / 4  # with ties
+    interval = metrics.auroc_interval(anomalous, scores, resamples=300, seed=5)
+    weights = metrics._weights(anomalous, 300, 5).astype(int)
+    slow = [auroc(np.repeat(anomalous, w), np.repeat(scores, w)) for w in weights]
+    assert interval.mean == auroc(anomalous, scores)
+    assert interval[1:] == pytest.approx(np.quantile(slow, [0.025, 0.975]), abs=1e-12)
+    assert interval == metrics.auroc_interval(anomalous, scores, resamples=300, seed=5)
+
+
+def test_pixel_intervals_equal_the_slow_bootstrap():
+    masks, maps = drawn()
+    found = metrics.pixel_intervals(masks, maps, resamples=60, seed=3)
+    assert found["pixel AUROC"].mean == pixel_auroc(masks, maps) and found["AUPRO"].mean == aupro(masks, maps)
+    weights = metrics._weights(masks.any((1, 2)), 60, 3).astype(int)
+    for metric, name, error in ((pixel_auroc, "pixel AUROC", 1 / 8192), (aupro, "AUPRO", 1 / 8192 / 0.3)):
+        slow = [metric(np.repeat(masks, w, 0), np.repeat(maps, w, 0)) for w in weights]
+        assert found[name][1:] == pytest.approx(np.quantile(slow, [0.025, 0.975]), abs=error)
+        assert found[name].low < found[name].mean < found[name].high
+
+
+def test_intervals_shrink_with_more_images():
+    masks, maps = drawn()
+    few = metrics.pixel_intervals(masks, maps)
+    many = metrics.pixel_intervals(np.tile(masks, (9, 1, 1)), np.tile(maps, (9, 1, 1)))
+    for name in few:
+        assert many[name].mean == pytest.approx(few[name].mean)
+        assert many[name].high - many[name].low < 0.5 * (few[name].high - few[name].low)
+
+
+def test_images_of_several_sizes():
+    masks, maps = drawn()
+    pieces = [m[:20] for m in masks[:6]] + [m[:, :16] for m in masks[6:]]
+    heats = [m[:20] for m in maps[:6]] + [m[:, :16] for m in maps[6:]]
+    pooled = np.concatenate([m.ravel() for m in pieces]), np.concatenate([m.ravel() for m in heats])
+    assert pixel_auroc(pieces, heats) == auroc(*pooled)
+    assert 0 < aupro(pieces, heats) <= 1 and set(metrics.pixel_intervals(pieces, heats)) == {"pixel AUROC", "AUPRO"}
+    with pytest.raises(ValueError, match="of one shape"):
+        pixel_auroc(pieces, heats[::-1])
+
+
+def test_maps_at_original_resolution():
+    maps = np.random.default_rng(0).random((2, 4, 6)).astype(np.float32)
+    large = metrics.at_original_resolution(maps, [np.zeros((12, 18)), np.zeros((9, 11))])
+    assert [heat.shape for heat in large] == [(12, 18), (9, 11)]
+    assert (large[0] == np.kron(maps[0], np.ones((3, 3)))).all()
+    (smooth,) = metrics.at_original_resolution(maps[:1], [np.zeros((8, 12))], mode="bilinear")
+    assert smooth.mean() == pytest.approx(maps[0].mean(), abs=0.02)

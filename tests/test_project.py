@@ -111,7 +111,7 @@ def test_notebook_is_committed_clean_and_takes_parameters(path):
     assert first["metadata"]["tags"] == ["parameters"]
     assert not any("parameters" in cell["metadata"].get("tags", []) for cell in others)
     assigned = {target.id for node in ast.parse("".join(first["source"])).body for target in node.targets}
-    assert {"profile", "normal", "seed", "device"} <= assigned
+    assert {"profile", "seed", "device"} <= assigned and assigned & {"normal", "category"}
 
 
 def test_there_are_notebooks():

@@ -1,0 +1,158 @@
+"""Where things stand today: no training, only a memory of what good patches look like to a pretrained network.
+
+Source: Cohen and Hoshen 2020 (SPADE), Roth et al. 2022 (PatchCore). Taught in: chapter 06.
+"""
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.neighbors import NearestNeighbors
+from sklearn.utils.validation import check_is_fitted
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+
+from . import augment, networks, training
+from .checks import as_images, as_labels
+from .detectors import _check_known
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class PatchNeighbours(OutlierMixin, BaseEstimator):
+    r"""How far is each patch from the nearest good one? A memory bank of features, and nothing is learnt.
+
+    .. math:: s(x, p) = \min_{m \in M} \lVert \phi_p(x) - m \rVert
+
+    Features :math:`\phi_p` are the outputs of some ``layers`` of a frozen network, each averaged over 3×3 places and
+    brought to the first one's grid; the bank M holds ``bank`` patches of good images, drawn at ``subsample`` "random"
+    or as a "coreset": one after another the patch farthest from those chosen, out of ten times as many random ones.
+    The score of an image is that of its worst patch. scikit-learn searches. Source: Roth et al. 2022, whose reweighting
+    of the image score is left out.
+
+    Parameters: network, a name of :data:`fcdd.networks.NETWORKS` or a module that is a sequence of layers;
+    network_options, for :func:`fcdd.networks.build`; layers, their places in it; sigma, the blur of heatmaps in px; nu,
+    the share of good images outside; batch_size; seed; device. Fitted: bank_ (bank, d), offset_, network_.
+    """
+
+    network: str | nn.Module = "fcdd_squeezenet"
+    network_options: dict | None = None
+    layers: tuple = (7, 10)
+    bank: int = 5000
+    subsample: str = "random"
+    sigma: float = 4.0
+    nu: float = 0.1
+    batch_size: int = 16
+    seed: int = 0
+    device: str = "auto"
+
+    def fit(self, X, y=None, *, masks=None):
+        """Fills the bank with patches of the images (N, C, H, W) that are not labelled -1; ``masks`` are not used.
+
+        A fifth of them, drawn by ``seed``, only serves to set the threshold: patches in the bank have distance 0.
+        Returns self. Raises ValueError for other shapes, unknown names, or fewer than two such images.
+        """
+        images, labels = as_images(X), as_labels(y, len(X))
+        _check_known("subsample", self.subsample, ("random", "coreset"))
+        images = images[labels >= 0]
+        if len(images) < 2 or self.bank < 1:
+            raise ValueError(
+                f"expected two good images or more and bank >= 1, got {len(images)} images, bank={self.bank}"
+            )
+        self.device_, self.image_shape_ = training.pick_device(self.device), tuple(images.shape[1:])
+        self.network_ = self._build()
+        kind = getattr(self.network_, "normalisation", None) or "standard"
+        self.normalisation_ = augment.fit_normalisation(images, kind)
+        generator = Generator().manual_seed(int(self.seed))
+        order = torch.randperm(len(images), generator=generator)
+        held = max(1, len(images) // 5)
+        patches = self._sample(images[order[held:]], generator)
+        self.bank_ = (coreset(patches, self.bank, generator) if self.subsample == "coreset" else patches).numpy()
+        self.search_ = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(self.bank_)
+        self.offset_ = -float(np.quantile(self.anomaly_score(images[order[:held]]), 1 - self.nu))
+        return self
+
+    def score_samples(self, X) -> np.ndarray:
+        """(N,) float32, higher = more normal."""
+        return -self.anomaly_score(X)
+
+    def decision_function(self, X) -> np.ndarray:
+        """(N,) ``score_samples`` minus ``offset_``: ≥ 0 for inliers."""
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X) -> np.ndarray:
+        """(N,) +1 for inliers, -1 for outliers."""
+        return np.where(self.decision_function(X) >= 0, 1, -1)
+
+    def anomaly_score(self, X) -> np.ndarray:
+        """(N,) float32, the distance of the worst patch, higher = more anomalous."""
+        return self.distances(X).max((1, 2))
+
+    def anomaly_map(self, X) -> np.ndarray:
+        """(N, H, W) float32 heatmaps: the distances, enlarged bilinearly to input resolution and blurred by sigma."""
+        maps = torch.from_numpy(self.distances(X))[:, None]
+        maps = F.interpolate(maps, self.image_shape_[1:], mode="bilinear")[:, 0].numpy()
+        return ndimage.gaussian_filter(maps, self.sigma, axes=(1, 2))
+
+    def distances(self, X) -> np.ndarray:
+        """(N, u, v) float32: each patch's distance to the nearest one of the bank."""
+        check_is_fitted(self, "search_")
+        images = as_images(X, channels=self.image_shape_[0], size=self.image_shape_[1:])
+        maps = []
+        for batch in images.split(self.batch_size):
+            features = self._features(batch)
+            found = self.search_.kneighbors(features.flatten(0, 2).numpy())[0]
+            maps.append(found.reshape(features.shape[:3]).astype(np.float32))
+        return np.concatenate(maps)
+
+    def _build(self) -> nn.Module:
+        """The layers that are needed, initialised by ``seed`` where there are no weights, on the device."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(self.seed))
+            given, options = isinstance(self.network, nn.Module), self.network_options or {}
+            network = self.network if given else networks.build(self.network, self.image_shape_[0], **options)
+        if not self.layers or not 0 <= min(self.layers) <= max(self.layers) < len(network):
+            raise ValueError(f"expected layers from 0 to {len(network) - 1} of the network, got {self.layers}")
+        kept = nn.Sequential(*copy.deepcopy(list(network)[: max(self.layers) + 1]))
+        kept.normalisation = getattr(network, "normalisation", None)
+        return kept.requires_grad_(False).eval().to(self.device_, memory_format=torch.channels_last)
+
+    def _features(self, images: Tensor) -> Tensor:
+        """Patch features (n, u, v, d) of a batch, on the CPU."""
+        x, taken = self.normalisation_(images.to(self.device_)).contiguous(memory_format=torch.channels_last), {}
+        with torch.inference_mode():
+            for place, layer in enumerate(self.network_):
+                x = layer(x)
+                if place in self.layers:  # averaged at once, as the next layer may work in place
+                    taken[place] = F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
+            maps = [taken[place] for place in self.layers]
+            size = maps[0].shape[2:]
+            maps = [m if m.shape[2:] == size else F.interpolate(m, size, mode="bilinear") for m in maps]
+            return torch.cat(maps, 1).permute(0, 2, 3, 1).float().cpu()
+
+    def _sample(self, images: Tensor, generator: Generator) -> Tensor:
+        """Random patches (k, d), equally many of each image, so that no more than the bank lies in memory."""
+        wanted = self.bank * (10 if self.subsample == "coreset" else 1)
+        each, parts = -(-wanted // len(images)), []
+        for batch in images.split(self.batch_size):
+            features = self._features(batch).flatten(1, 2)
+            # Without replacement: the places with the smallest random numbers.
+            places = torch.rand(features.shape[:2], generator=generator).argsort(1)[:, :each]
+            parts.append(features.gather(1, places[..., None].expand(-1, -1, features.shape[2])).flatten(0, 1))
+        patches = torch.cat(parts)
+        return patches[torch.randperm(len(patches), generator=generator)[:wanted]]
+
+
+def coreset(patches: Tensor, count: int, generator: Generator) -> Tensor:
+    """``count`` of the patches (k, d) that leave none far away: greedily the farthest from those chosen so far."""
+    chosen = [int(torch.randint(len(patches), (1,), generator=generator))]
+    squares = patches.square().sum(1)
+    nearest = torch.full((len(patches),), torch.inf)
+    while len(chosen) < min(count, len(patches)):
+        last = chosen[-1]
+        nearest = torch.minimum(nearest, squares + squares[last] - 2 * patches @ patches[last])
+        nearest[last] = -torch.inf
+        chosen.append(int(nearest.argmax()))
+    return patches[chosen]
