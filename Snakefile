@@ -18,7 +18,7 @@ from fcdd.study import chapters, code, protocol
 
 PROFILE = config.get("profile", "quick")
 DEVICE = config.get("device", "auto")
-NORMAL = config.get("normal", "Sandal")
+NORMAL = config.get("normal")  # None: each chapter's own
 METHODS = list(protocol.profile(PROFILE)["methods"])
 CHAPTERS = sorted(Path(file).stem for file in glob("notebooks/*.ipynb"))
 NEED_RUNS = ["08_study"]
@@ -47,7 +47,7 @@ def parameters(wildcards):
     cells = json.loads(Path(f"notebooks/{wildcards.chapter}.ipynb").read_text(encoding="utf-8"))["cells"]
     first = next("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     told = {"profile": wildcards.profile, "device": DEVICE, "normal": NORMAL}
-    known = [key for key in told if re.search(rf"^{key} = ", first, re.M)]
+    known = [key for key in told if told[key] is not None and re.search(rf"^{key} = ", first, re.M)]
     return " ".join(f"-p {shlex.quote(f'{key}={told[key]}')}" for key in known)
 
 

@@ -55,6 +55,7 @@ CHOICES = [
     ("04_hsc", {"method": "fcdd", "exposure": "confetti"}),
     ("05_fcdd", {"method": "autoencoder", "normal": "Bag"}),
     ("05_fcdd", {"exposure": "confetti"}),
+    ("07_clever_hans", {"method": "hsc", "normal": "Coat"}),
     ("06_localisation", {"category": "gravel", "method": "hsc", "exposure": "confetti-masks"}),
 ]
 
