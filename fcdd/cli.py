@@ -41,6 +41,10 @@ def fit(
         str, typer.Option(help="confetti, photographs, a data set or a folder of other images")
     ] = "confetti",
     network: Annotated[str, typer.Option(help="an fcdd_* network that fits the size")] = "fcdd_cnn224",
+    weights: Annotated[
+        str | None,
+        typer.Option(help="for fcdd_squeezenet and fcdd_vgg11bn: 'imagenet' or a file with pretrained weights"),
+    ] = None,
     device: Device = "auto",
     seed: int = 0,
 ) -> None:
@@ -49,15 +53,19 @@ def fit(
 
     good = images / "train" / "good" if (images / "train" / "good").is_dir() else images
     X = datasets.image_folder(good, (size, size))
-    sigma = 1.2 if size <= 32 else 8.0  # the paper's, for small and large images
+    # From scratch: the paper's σ for small and large images. On pretrained features: chapter 06's settings.
+    options = {"sigma": 1.2 if size <= 32 else 8.0}
+    if weights is not None:
+        options = {"network_options": {"weights": weights}, "objective": "pixels", "augmentation": "parts"}
+        options |= {"sigma": 12.0, "optimizer": "adam", "learning_rate": 1e-3, "decay": 1.0, "weight_decay": 1e-4}
     detector = FCDD(
         network=network,
         exposure=exposure,
         epochs=epochs,
-        sigma=sigma,
         device=device,
         seed=seed,
         batch_size=min(16, len(X)),
+        **options,
     )
     detector.fit(X).save(model)
     console.print(

@@ -5,8 +5,10 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from rich.console import Console
+from torchvision.models import squeezenet1_0
 from typer.testing import CliRunner
 
 import fcdd
@@ -105,6 +107,17 @@ def test_fit_takes_the_layout_of_mvtec(run, boots_folder, tmp_path):
     options = ("--size", 28, "--network", "fcdd_cnn28", "--epochs", 1)
     output = run("fit", tmp_path / "screw", "--model", tmp_path / "m.safetensors", *options)
     assert "learnt from 20 images" in output
+
+
+def test_fit_on_pretrained_features(run, boots_folder, tmp_path):
+    weights, model = tmp_path / "squeezenet.pth", tmp_path / "m.safetensors"
+    torch.save(squeezenet1_0().state_dict(), weights)
+    options = ("--size", 64, "--network", "fcdd_squeezenet", "--weights", weights, "--epochs", 1)
+    assert "learnt from" in run("fit", boots_folder / "good", "--model", model, *options)
+    weights.unlink()  # the model needs them no more
+    detector = fcdd.FCDD.load(model)
+    assert detector.objective == "pixels" and detector.augmentation == "parts"
+    assert detector.normalisation_.shift.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
 
 
 def test_data_lists_what_is_there(run, monkeypatch, tmp_path):
