@@ -54,10 +54,10 @@ def aupro(masks, maps, fpr_limit: float = 0.3) -> float:
 
 def at_original_resolution(maps, masks, mode: str = "nearest") -> list[np.ndarray]:
     """Heatmaps (N, H, W) enlarged to the sizes of ``masks``, a list of (H, W) arrays as
-    :func:`fcdd.datasets.folders.original_masks` gives them: the paper's evaluation, "at original resolution".
+    :func:`fcdd.datasets.original_masks` gives them: the paper's evaluation, "at original resolution".
 
     Evaluation of maps as they are, with masks made as small, is "at network resolution". ``mode`` is that of
-    :func:`torch.nn.functional.interpolate`; the official code takes the nearest pixel.
+    ``torch.nn.functional.interpolate``; the official code takes the nearest pixel.
     """
     import torch  # here, because all else needs NumPy only
     from torch.nn import functional as F
