@@ -185,6 +185,7 @@ def method_spread(table, order=None):
     axes.axhline(0.5, color="0.6", lw=1, ls=":")
     axes.set(xlabel="", ylabel="AUROC")
     axes.legend(frameon=False)
+    plt.setp(axes.get_xticklabels(), rotation=25, ha="right")
     return figure
 
 
