@@ -3,9 +3,7 @@
 # What a run leaves is its record in _build/records, written whole or not at all and kept whatever becomes of the job. A
 # job goes through all classes and seeds of one method, skips what is current, and sums the records up as a table.
 
-import json
 import os
-import re
 import shlex
 import shutil
 import sys
@@ -44,11 +42,10 @@ def relative(files):
 
 def parameters(wildcards):
     """What a chapter is told: of these parameters those that it has, as not all are about one nominal class."""
-    cells = json.loads(Path(f"notebooks/{wildcards.chapter}.ipynb").read_text(encoding="utf-8"))["cells"]
-    first = next("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    known = chapters.parameters(Path(f"notebooks/{wildcards.chapter}.ipynb"))
     told = {"profile": wildcards.profile, "device": DEVICE, "normal": NORMAL}
-    known = [key for key in told if told[key] is not None and re.search(rf"^{key} = ", first, re.M)]
-    return " ".join(f"-p {shlex.quote(f'{key}={told[key]}')}" for key in known)
+    pairs = [f"{key}={value}" for key, value in told.items() if key in known and value is not None]
+    return " ".join(f"-p {shlex.quote(pair)}" for pair in pairs)
 
 
 rule book:

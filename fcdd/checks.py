@@ -96,3 +96,9 @@ def as_masks(masks, images: Tensor, labels: Tensor | None = None) -> Tensor | No
             "mark the anomalous pixels, all of them where the whole image is anomalous"
         )
     return masks
+
+
+def check_option(what: str, name: str, known) -> None:
+    """Raises ValueError that lists what is ``known`` if ``name`` is not among it."""
+    if name not in known:
+        raise ValueError(f"unknown {what} {name!r}; known: {', '.join(known)}")

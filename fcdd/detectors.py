@@ -14,14 +14,30 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from . import augment, explain, exposure, networks, objectives, receptive, training
-from .checks import as_images, as_labels, as_masks
+from .checks import as_images, as_labels, as_masks, check_option
 
 # A keyword-only constructor that only stores, as scikit-learn asks for; its parameters are the annotated fields.
 parameters = dataclass(kw_only=True, eq=False, repr=False)
 
 
+class ScoreMixin(OutlierMixin):
+    """Scores and verdicts in scikit-learn's signs, from ``anomaly_score`` and the threshold ``offset_``."""
+
+    def score_samples(self, X) -> np.ndarray:
+        """(N,) float32, higher = more normal."""
+        return -self.anomaly_score(X)
+
+    def decision_function(self, X) -> np.ndarray:
+        """(N,) ``score_samples`` minus ``offset_``: ≥ 0 for inliers; a share ``nu`` of those that set it is below."""
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X) -> np.ndarray:
+        """(N,) +1 for inliers, -1 for outliers."""
+        return np.where(self.decision_function(X) >= 0, 1, -1)
+
+
 @parameters
-class _DeepDetector(OutlierMixin, BaseEstimator):
+class _DeepDetector(ScoreMixin, BaseEstimator):
     """What the five share. A detector adds ``_loss``, ``_score`` and, where needed, what happens before and after."""
 
     nu: float = 0.1
@@ -100,18 +116,6 @@ class _DeepDetector(OutlierMixin, BaseEstimator):
                 device=self.device_,
             )
         return batches
-
-    def score_samples(self, X) -> np.ndarray:
-        """(N,) float32, higher = more normal."""
-        return -self.anomaly_score(X)
-
-    def decision_function(self, X) -> np.ndarray:
-        """(N,) ``score_samples`` minus ``offset_``: ≥ 0 for inliers; a share ``nu`` of the training images is below."""
-        return self.score_samples(X) - self.offset_
-
-    def predict(self, X) -> np.ndarray:
-        """(N,) +1 for inliers, -1 for outliers."""
-        return np.where(self.decision_function(X) >= 0, 1, -1)
 
     def anomaly_score(self, X) -> np.ndarray:
         """(N,) float32, higher = more anomalous."""
@@ -246,11 +250,6 @@ def mean_error(errors, y=None, masks=None):
     return errors.flatten(1).mean(1)
 
 
-def _check_known(what: str, name: str, known) -> None:
-    if name not in known:
-        raise ValueError(f"unknown {what} {name!r}; known: {', '.join(known)}")
-
-
 def refuse_collapse(scores, name: str, rounding: float = 0.0) -> None:
     """A network that has learnt a constant is refused, whatever its AUROC may say: ties and rounding can rank, too.
 
@@ -295,7 +294,7 @@ class DeepSVDD(_CenterMixin, _DeepDetector):
 
     def _check(self):
         super()._check()
-        _check_known("objective", self.objective, ("one-class", "soft-boundary"))
+        check_option("objective", self.objective, ("one-class", "soft-boundary"))
 
     def _loss(self, z, y, masks):
         if self.objective == "soft-boundary":
@@ -358,8 +357,8 @@ class HSC(_DeepDetector):
 
     def _check(self):
         super()._check()
-        _check_known("objective", self.objective, ("hypersphere", "bce", "focal"))
-        _check_known("norm", self.norm, objectives.NORMS)
+        check_option("objective", self.objective, ("hypersphere", "bce", "focal"))
+        check_option("norm", self.norm, objectives.NORMS)
 
     def _with_head(self, network):
         return network if self.objective == "hypersphere" else nn.Sequential(network, nn.LazyLinear(1))
@@ -405,7 +404,7 @@ class FCDD(_DeepDetector):
         super()._check()
         if self.sigma is not None and self.sigma <= 0:
             raise ValueError(f"expected sigma > 0, or None for the default, got {self.sigma}")
-        _check_known("objective", self.objective, ("image", "pixels"))
+        check_option("objective", self.objective, ("image", "pixels"))
 
     def _masks(self, masks, images, labels):
         pixels = self.objective == "pixels" or (isinstance(self.exposure, str) and self.exposure == "confetti-masks")

@@ -4,24 +4,23 @@ Source: Cohen and Hoshen 2020 (SPADE), Roth et al. 2022 (PatchCore). Taught in: 
 """
 
 import copy
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy import ndimage
-from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.base import BaseEstimator
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.validation import check_is_fitted
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from . import augment, networks, training
-from .checks import as_images, as_labels
-from .detectors import _check_known
+from .checks import as_images, as_labels, check_option
+from .detectors import ScoreMixin, parameters
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
-class PatchNeighbours(OutlierMixin, BaseEstimator):
+@parameters
+class PatchNeighbours(ScoreMixin, BaseEstimator):
     r"""How far is each patch from the nearest good one? A memory bank of features, and nothing is learnt.
 
     .. math:: s(x, p) = \min_{m \in M} \lVert \phi_p(x) - m \rVert
@@ -55,7 +54,7 @@ class PatchNeighbours(OutlierMixin, BaseEstimator):
         Returns self. Raises ValueError for other shapes, unknown names, or fewer than two such images.
         """
         images, labels = as_images(X), as_labels(y, len(X))
-        _check_known("subsample", self.subsample, ("random", "coreset"))
+        check_option("subsample", self.subsample, ("random", "coreset"))
         images = images[labels >= 0]
         if len(images) < 2 or self.bank < 1:
             raise ValueError(
@@ -73,18 +72,6 @@ class PatchNeighbours(OutlierMixin, BaseEstimator):
         self.search_ = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(self.bank_)
         self.offset_ = -float(np.quantile(self.anomaly_score(images[order[:held]]), 1 - self.nu))
         return self
-
-    def score_samples(self, X) -> np.ndarray:
-        """(N,) float32, higher = more normal."""
-        return -self.anomaly_score(X)
-
-    def decision_function(self, X) -> np.ndarray:
-        """(N,) ``score_samples`` minus ``offset_``: ≥ 0 for inliers."""
-        return self.score_samples(X) - self.offset_
-
-    def predict(self, X) -> np.ndarray:
-        """(N,) +1 for inliers, -1 for outliers."""
-        return np.where(self.decision_function(X) >= 0, 1, -1)
 
     def anomaly_score(self, X) -> np.ndarray:
         """(N,) float32, the distance of the worst patch, higher = more anomalous."""

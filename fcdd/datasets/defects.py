@@ -36,7 +36,7 @@ def with_defects(split: Split, k: int = 1, *, seed: int = 0, leak: bool = False,
         torch.cat([blank if train.masks is None else train.masks, test.masks[shown]]),
     )
     kept = np.arange(len(test)) if leak else np.setdiff1d(np.arange(len(test)), chosen)
-    return replace(split, train=more, test=_part(test, kept))
+    return replace(split, train=more, test=test.take(kept))
 
 
 def _draw(test: Images, k: int, rng) -> np.ndarray:
@@ -49,8 +49,3 @@ def _draw(test: Images, k: int, rng) -> np.ndarray:
             raise ValueError(f"expected 1 to {len(members) - 1} training images of defect {kind}, got {k}")
         chosen.append(rng.choice(members, k, replace=False))
     return np.sort(np.concatenate(chosen))
-
-
-def _part(images: Images, chosen: np.ndarray) -> Images:
-    parts = {key: getattr(images, key)[chosen] for key in ("images", "y", "anomalous", "names", "masks")}
-    return replace(images, **parts)

@@ -107,10 +107,15 @@ def _how_to_get(name: str, entry: Entry, root) -> str:
     return f"{name} was not found. Looked for {looked}. Either " + "; or ".join([*ways, *entry.hints]) + "."
 
 
+def sha256(path: Path) -> str:
+    """The sha256 of a file, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def verify(path: Path) -> str:
     """The sha256 of a file. Raises :class:`DataError` if the file is a known one and has been changed."""
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256(path)
     if found != SHA256.get(path.name, found):
         raise DataError(f"{path} is damaged: expected sha256 {SHA256[path.name]}, got {found}; fetch it again")
     return found

@@ -4,7 +4,6 @@
 Real-World Dataset for Unsupervised Anomaly Detection*. Taught in: chapter 06.
 """
 
-import hashlib
 import lzma
 import os
 import shutil
@@ -18,6 +17,7 @@ from pathlib import Path
 from filelock import FileLock
 from tqdm import tqdm
 
+from . import fetch
 from .fetch import DataError, Entry, cache, places
 from .folders import folder
 from .split import Split
@@ -102,7 +102,7 @@ def unpack(archive: Path) -> Path:
     with FileLock(f"{target}.lock"):
         if target.is_dir():
             return target
-        if _sha256(archive) != ARCHIVES[archive.name]:
+        if fetch.sha256(archive) != ARCHIVES[archive.name]:
             raise DataError(f"{archive} is damaged: expected sha256 {ARCHIVES[archive.name]}; fetch it again")
         unfinished = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=target.parent))
         try:
@@ -115,11 +115,6 @@ def unpack(archive: Path) -> Path:
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     return target
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def resume(url: str, path: Path, sha256: str) -> Path:
@@ -141,7 +136,7 @@ def resume(url: str, path: Path, sha256: str) -> Path:
                 raise
         else:
             _append(answer, part, start if answer.status == 206 else 0)
-        if _sha256(part) != sha256:
+        if fetch.sha256(part) != sha256:
             part.unlink()
             raise DataError(f"{url} did not give the file expected (sha256 {sha256}); what came was removed, try again")
         os.replace(part, path)

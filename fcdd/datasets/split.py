@@ -24,6 +24,11 @@ class Images:
     def __len__(self):
         return len(self.images)
 
+    def take(self, chosen) -> "Images":
+        """Those at the places ``chosen``, in that order."""
+        parts = {key: getattr(self, key)[chosen] for key in ("images", "y", "anomalous", "names")}
+        return Images(**parts, masks=None if self.masks is None else self.masks[chosen])
+
 
 @dataclass(frozen=True)
 class Split:

@@ -49,6 +49,12 @@ def refuse_unknown(cells: list[str]) -> None:
                 )
 
 
+def parameters(notebook: Path) -> set[str]:
+    """What a chapter can be told: the names that its first code cell sets."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return _assigned(next("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))
+
+
 def _assigned(cell: str) -> set[str]:
     return set(_values(cell))
 

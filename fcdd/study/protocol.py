@@ -128,17 +128,12 @@ def split(profile_name: str, normal: str, **shares):
         kept = entry["train"] / (~train.anomalous).sum()
         labelled_ones = train.y.numpy() < 0
         groups = ~train.anomalous, train.anomalous & ~labelled_ones, labelled_ones
-        train = _take(train, [i for g in groups for i in g.nonzero()[0][: round(kept * g.sum())]])
+        train = train.take([i for g in groups for i in g.nonzero()[0][: round(kept * g.sum())]])
     if entry["test"]:
-        test = _take(
-            test, [i for name in sorted(set(test.names)) for i in (test.names == name).nonzero()[0][: entry["test"]]]
+        test = test.take(
+            [i for name in sorted(set(test.names)) for i in (test.names == name).nonzero()[0][: entry["test"]]]
         )
     return replace(whole, train=train, test=test)
-
-
-def _take(images, chosen):
-    parts = {key: getattr(images, key)[chosen] for key in ("images", "y", "anomalous", "names")}
-    return replace(images, **parts)
 
 
 def estimator(method: str):
