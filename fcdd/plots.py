@@ -137,17 +137,23 @@ def decision_2d(detectors: dict, X, steps: int = 120):
         1, len(detectors), figsize=(3.3 * len(detectors), 3.2), sharex=True, sharey=True, squeeze=False
     )
     low, high = X.min(0) - 0.25 * np.ptp(X, axis=0), X.max(0) + 0.25 * np.ptp(X, axis=0)
-    grid = np.stack(np.meshgrid(*(np.linspace(a, b, steps) for a, b in zip(low, high, strict=True))), -1)
     for axis, (name, detector) in zip(axes[0], detectors.items(), strict=True):
-        values = detector.decision_function(grid.reshape(-1, 2)).reshape(steps, steps)
-        axis.contourf(grid[..., 0], grid[..., 1], values, 12, cmap="cividis", alpha=0.6)
-        axis.contour(grid[..., 0], grid[..., 1], values, [0], colors="black", linewidths=1.5)
+        plane = _decision_plane(detector, low, high, steps)
+        axis.contourf(*plane, 12, cmap="cividis", alpha=0.6)
+        axis.contour(*plane, [0], colors="black", linewidths=1.5)
         axis.scatter(*X.T, s=8, color=NOMINAL)
         if hasattr(detector, "support_"):
             axis.scatter(*X[detector.support_].T, s=36, facecolors="none", edgecolors=ANOMALOUS)
         axis.set_title(name, fontsize=10)
         axis.set_aspect("equal")
     return figure
+
+
+def _decision_plane(detector, low, high, steps: int):
+    """Coordinates and decision values of a 2-D detector on a grid from corner to corner, three arrays (steps, steps)."""
+    x, y = np.meshgrid(*(np.linspace(a, b, steps) for a, b in zip(low, high, strict=True)))
+    values = detector.decision_function(np.stack([x, y], -1).reshape(-1, 2))
+    return x, y, values.reshape(steps, steps)
 
 
 def latent(before, after, anomalous, center=None):
@@ -335,11 +341,10 @@ def outlines_2d(detectors: dict, X, anomalies=None, origin: bool = False, steps:
     side = 9.6 / len(detectors)
     height = side * (high - low)[1] / (high - low)[0] + 0.35
     figure, axes = plt.subplots(1, len(detectors), figsize=(9.6, height), sharex=True, sharey=True, squeeze=False)
-    grid = np.stack(np.meshgrid(*(np.linspace(a, b, steps) for a, b in zip(low, high, strict=True))), -1)
     for axis, (name, detector) in zip(axes[0], detectors.items(), strict=True):
-        values = detector.decision_function(grid.reshape(-1, 2)).reshape(steps, steps)
-        axis.contourf(grid[..., 0], grid[..., 1], values, [0, np.inf], colors=[NOMINAL], alpha=0.13)
-        axis.contour(grid[..., 0], grid[..., 1], values, [0], colors="black", linewidths=1.5)
+        plane = _decision_plane(detector, low, high, steps)
+        axis.contourf(*plane, [0, np.inf], colors=[NOMINAL], alpha=0.13)
+        axis.contour(*plane, [0], colors="black", linewidths=1.5)
         outside = detector.predict(X) < 0
         axis.scatter(*X[~outside].T, s=7, color=NOMINAL)
         axis.scatter(*X[outside].T, s=9, color=ANOMALOUS)
@@ -367,9 +372,7 @@ def support_kinds(svdd, X):
     ]
     figure, axes = plt.subplots(1, 2, figsize=(9.6, 3.4))
     low, high = X.min(0) - 0.2 * np.ptp(X, axis=0), X.max(0) + 0.2 * np.ptp(X, axis=0)
-    grid = np.stack(np.meshgrid(*(np.linspace(a, b, 160) for a, b in zip(low, high, strict=True))), -1)
-    values = svdd.decision_function(grid.reshape(-1, 2)).reshape(160, 160)
-    axes[0].contour(grid[..., 0], grid[..., 1], values, [0], colors="black", linewidths=1.2)
+    axes[0].contour(*_decision_plane(svdd, low, high, 160), [0], colors="black", linewidths=1.2)
     place = np.empty(len(X), int)
     place[np.argsort(alpha, kind="stable")] = np.arange(len(X))
     for name, members, colour, marker, size in kinds:
