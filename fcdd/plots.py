@@ -150,7 +150,7 @@ def decision_2d(detectors: dict, X, steps: int = 120):
 
 
 def _decision_plane(detector, low, high, steps: int):
-    """Coordinates and decision values of a 2-D detector on a grid from corner to corner, three arrays (steps, steps)."""
+    """Coordinates and decision values of a 2-D detector on a grid from corner to corner, each (steps, steps)."""
     x, y = np.meshgrid(*(np.linspace(a, b, steps) for a, b in zip(low, high, strict=True)))
     values = detector.decision_function(np.stack([x, y], -1).reshape(-1, 2))
     return x, y, values.reshape(steps, steps)
