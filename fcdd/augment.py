@@ -5,12 +5,15 @@ contrast normalisation in the Deep SVDD paper). Taught in: chapter 05.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
+
+Draws = Generator | Sequence[Generator]  # one stream of random numbers, or one for each of equal parts of a batch
 
 
 def lcn(images: Tensor) -> Tensor:
@@ -37,13 +40,18 @@ class Normalisation(NamedTuple):
     """``(x - shift) / scale`` per channel, after LCN if ``contrast``; made by :func:`fit_normalisation`."""
 
     contrast: bool
-    shift: Tensor  # (C, 1, 1)
-    scale: Tensor  # (C, 1, 1)
+    shift: Tensor  # (C, 1, 1), or (M, C, 1, 1) for M equal parts of a batch
+    scale: Tensor  # likewise
 
     def __call__(self, images: Tensor) -> Tensor:
         images = as_float(images)
         images = lcn(images) if self.contrast else images
-        return (images - self.shift.to(images.device)) / self.scale.to(images.device)
+        return (images - self._each(self.shift, images)) / self._each(self.scale, images)
+
+    @staticmethod
+    def _each(constants: Tensor, images: Tensor) -> Tensor:
+        constants = constants.to(images.device)
+        return constants if constants.ndim == 3 else constants.repeat_interleave(len(images) // len(constants), 0)
 
 
 def fit_normalisation(images: Tensor, kind: str = "lcn") -> Normalisation:
@@ -74,23 +82,35 @@ def fit_normalisation(images: Tensor, kind: str = "lcn") -> Normalisation:
     return Normalisation(kind == "lcn", shift[:, None, None], scale[:, None, None])
 
 
-def random_crop(images: Tensor, padding: int, generator: Generator) -> Tensor:
+def draw(sample: Callable, shape, generator: Draws, device) -> Tensor:
+    """Random numbers of ``shape`` from ``sample``, such as ``torch.rand``; the first axis runs over images.
+
+    Of several generators each draws one of as many equal parts of the images: a model that is trained beside others
+    sees the same numbers as alone.
+    """
+    if isinstance(generator, Generator):
+        return sample(shape, generator=generator, device=device)
+    part = (shape[0] // len(generator), *shape[1:])
+    return torch.cat([sample(part, generator=one, device=device) for one in generator])
+
+
+def random_crop(images: Tensor, padding: int, generator: Draws) -> Tensor:
     """Pads with black on all sides and cuts the old size out again, at a place drawn for each image."""
     n, _, height, width = images.shape
     padded = F.pad(images, (padding,) * 4)
-    top, left = torch.randint(2 * padding + 1, (2, n), generator=generator, device=images.device)
+    top, left = draw(partial(torch.randint, 2 * padding + 1), (n, 2), generator, images.device).T
     rows = top[:, None, None] + torch.arange(height, device=images.device)[:, None]
     columns = left[:, None, None] + torch.arange(width, device=images.device)
     return padded[torch.arange(n, device=images.device)[:, None, None], :, rows, columns].permute(0, 3, 1, 2)
 
 
-def random_flip(images: Tensor, generator: Generator) -> Tensor:
+def random_flip(images: Tensor, generator: Draws) -> Tensor:
     """Mirrors each image left to right with probability one half."""
-    flip = torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device) < 0.5
+    flip = draw(torch.rand, (len(images), 1, 1, 1), generator, images.device) < 0.5
     return torch.where(flip, images.flip(3), images)
 
 
-def color_jitter(images: Tensor, strength: float | Tensor, generator: Generator) -> Tensor:
+def color_jitter(images: Tensor, strength: float | Tensor, generator: Draws) -> Tensor:
     """Brightness, contrast, saturation and hue of each image changed at random; float (N, C, H, W) in [0, 1].
 
     Factors are uniform in 1 ± ``strength``, one number or (4, N, 1, 1, 1) for each change and image; hue turns by up to
@@ -98,7 +118,8 @@ def color_jitter(images: Tensor, strength: float | Tensor, generator: Generator)
     hue to change. Recipe: Liznerski et al. 2021.
     """
     n, channels = images.shape[:2]
-    factors = 1 + strength * (2 * torch.rand(4, n, 1, 1, 1, generator=generator, device=images.device) - 1)
+    drawn = draw(torch.rand, (n, 4), generator, images.device).T.reshape(4, n, 1, 1, 1)
+    factors = 1 + strength * (2 * drawn - 1)
     images = (images * factors[0]).clamp(0, 1)
     mean = luminance(images).mean((1, 2, 3), keepdim=True)
     images = (mean + factors[1] * (images - mean)).clamp(0, 1)
@@ -126,7 +147,7 @@ def luminance(images: Tensor) -> Tensor:
     return torch.einsum("nchw,c->nhw", images, weights)[:, None]
 
 
-def papers_recipe(images: Tensor, masks: Tensor | None, generator: Generator):
+def papers_recipe(images: Tensor, masks: Tensor | None, generator: Draws):
     """The papers' augmentation of small images: random crop and flip; colour images are also jittered and noisy.
 
     The crop is padded by 2 px (28 px images) or 4 px; jitter has strength .01, noise a deviation of .001. Masks
@@ -141,7 +162,7 @@ def papers_recipe(images: Tensor, masks: Tensor | None, generator: Generator):
     if masks is not None:
         moved, masks = moved[:, :-1], moved[:, -1:] > 0
     if colour:
-        moved = moved + 0.001 * torch.randn(moved.shape, generator=generator, device=moved.device)
+        moved = moved + 0.001 * draw(torch.randn, tuple(moved.shape), generator, moved.device)
     return moved, masks
 
 

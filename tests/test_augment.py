@@ -17,7 +17,7 @@ def images(n=6, channels=3, size=28, seed=0):
 
 
 def crop_loop(x, padding, draws):
-    top, left = torch.randint(2 * padding + 1, (2, len(x)), generator=draws)
+    top, left = torch.randint(2 * padding + 1, (len(x), 2), generator=draws).T
     out = torch.zeros_like(x)
     height, width = x.shape[2:]
     for i in range(len(x)):
@@ -67,6 +67,18 @@ def test_colour_images_are_jittered_and_noisy_and_masks_are_not():
     assert not torch.equal(moved_masks, masks)
 
 
+@pytest.mark.parametrize("channels, masked", [(1, False), (1, True), (3, False), (3, True)])
+def test_parts_of_a_batch_with_their_own_generators_are_as_alone(channels, masked):
+    x = [images(7, channels, seed=k) for k in range(3)]
+    masks = [m[:, :1] > 100 for m in x]
+    alone = [augment.papers_recipe(x[k], masks[k] if masked else None, generator(k)) for k in range(3)]
+    together = augment.papers_recipe(
+        torch.cat(x), torch.cat(masks) if masked else None, [generator(k) for k in range(3)]
+    )
+    torch.testing.assert_close(together[0], torch.cat([moved for moved, _ in alone]), rtol=0, atol=1e-6)
+    assert together[1] is None if not masked else torch.equal(together[1], torch.cat([m for _, m in alone]))
+
+
 # ---- colour ----
 
 
@@ -89,11 +101,11 @@ def test_jitter_is_that_of_torchvision_but_for_the_place_of_the_hue(monkeypatch)
     from torchvision.transforms.v2 import functional
 
     x = torch.rand(20, 3, 9, 9, generator=generator(3))
-    draws = torch.rand(4, 20, 1, 1, 1, generator=generator(4))
-    draws[3] = 0.5  # no turn
+    draws = torch.rand(20, 4, generator=generator(4))
+    draws[:, 3] = 0.5  # no turn
     monkeypatch.setattr(torch, "rand", lambda *shape, **options: draws)
     jittered = augment.color_jitter(x, 0.3, generator(4))
-    for image, factors, got in zip(x, (0.7 + 0.6 * draws[:3]).squeeze().T.tolist(), jittered, strict=True):
+    for image, factors, got in zip(x, (0.7 + 0.6 * draws[:, :3]).tolist(), jittered, strict=True):
         for change, factor in zip(("brightness", "contrast", "saturation"), factors, strict=True):
             image = getattr(functional, f"adjust_{change}")(image, factor)
         torch.testing.assert_close(got, image, rtol=0, atol=2e-4)  # the weights of luminance have three digits
@@ -255,6 +267,15 @@ def test_standard_normalisation():
 def test_unit_normalisation():
     x = images(3)
     assert torch.equal(augment.fit_normalisation(x, "unit")(x), x.float() / 255)
+
+
+@pytest.mark.parametrize("kind", ["lcn", "standard", "unit"])
+def test_parts_of_a_batch_are_normalised_by_their_own_constants(kind):
+    x = [images(5, seed=k) // (k + 1) for k in range(3)]
+    own = [augment.fit_normalisation(part, kind) for part in x]
+    both = augment.Normalisation(own[0].contrast, *(torch.stack([n[i] for n in own]) for i in (1, 2)))
+    expected = torch.cat([n(part) for n, part in zip(own, x, strict=True)])
+    torch.testing.assert_close(both(torch.cat(x)), expected)
 
 
 @pytest.mark.parametrize("kind", ["lcn", "standard", "unit"])
