@@ -9,14 +9,12 @@ from scipy import ndimage, stats
 def auroc(anomalous, scores) -> float:
     r"""Area under the ROC curve: :math:`P(s_{anomalous} > s_{nominal}) + \frac12 P(s_{anomalous} = s_{nominal})`.
 
-    ``anomalous`` (N,) boolean ground truth, ``scores`` (N,), higher = more anomalous. One sort, exact with ties.
+    ``anomalous`` (N,) boolean ground truth, ``scores`` (N,), higher = more anomalous. Exact with ties: every sample is
+    sorted once, among its kind, and one kind is looked up in the other.
     Raises ValueError for NaN, for other shapes, or if one of the two groups is missing.
     """
     anomalous, scores = _checked(anomalous, scores)
-    positives, negatives = scores[anomalous], np.sort(scores[~anomalous])
-    below = np.searchsorted(negatives, positives, "left").sum(dtype=np.float64)
-    up_to = np.searchsorted(negatives, positives, "right").sum(dtype=np.float64)
-    return float((below + up_to) / (2.0 * len(positives) * len(negatives)))
+    return _won_pairs(np.sort(scores[~anomalous]), np.sort(scores[anomalous]))
 
 
 def pixel_auroc(masks, maps) -> float:
@@ -25,7 +23,7 @@ def pixel_auroc(masks, maps) -> float:
     Images of several sizes are lists of (H, W).
     """
     masks, maps = _pairs(masks, maps)
-    return auroc(np.concatenate([m.ravel() for m in masks]), np.concatenate([m.ravel() for m in maps]))
+    return _won_pairs(*_pixels(masks, maps))
 
 
 def aupro(masks, maps, fpr_limit: float = 0.3) -> float:
@@ -40,16 +38,7 @@ def aupro(masks, maps, fpr_limit: float = 0.3) -> float:
     if not 0 < fpr_limit <= 1:
         raise ValueError(f"expected 0 < fpr_limit <= 1, got {fpr_limit}")
     masks, maps = _pairs(masks, maps)
-    nominal = _nominal(masks, maps)
-    overlaps = []
-    for mask, heat in zip(masks, maps, strict=True):
-        regions, sizes = _regions(mask)
-        scores = heat[mask]
-        above = len(nominal)
-        above = above - (np.searchsorted(nominal, scores, "left") + np.searchsorted(nominal, scores, "right")) / 2
-        gain = np.clip(1 - above / len(nominal) / fpr_limit, 0, None)
-        overlaps.append(np.bincount(regions, gain, len(sizes)) / sizes)
-    return float(np.concatenate(overlaps).mean())
+    return _mean_overlap(_pixels(masks, maps)[0], masks, maps, fpr_limit)
 
 
 def at_original_resolution(maps, masks, mode: str = "nearest") -> list[np.ndarray]:
@@ -105,19 +94,20 @@ def pixel_intervals(
 
     Takes what :func:`aupro` takes; keys are "pixel AUROC" and "AUPRO". The resamples see scores rounded to ``BINS``
     levels with equally many nominal pixels each, which moves an end of an interval by at most 1 / (2 · ``BINS``), for
-    AUPRO by that over ``fpr_limit``. Measured: 1.4 GB and 43 seconds for 83
-    images of 900×900 on one core.
+    AUPRO by that over ``fpr_limit``.
     """
     masks, maps = _pairs(masks, maps)
-    exact = pixel_auroc(masks, maps), aupro(masks, maps, fpr_limit)
-    nominal = _nominal(masks, maps)
+    nominal, anomalous = _pixels(masks, maps)
+    exact = _won_pairs(nominal, anomalous), _mean_overlap(nominal, masks, maps, fpr_limit)
     edges = np.unique(nominal[np.linspace(0, len(nominal) - 1, BINS).astype(int)])
-    del nominal
+    del nominal, anomalous
     levels = len(edges) + 1
     good, bad, gain = (np.zeros((len(maps), levels)) for _ in range(3))
     count = np.zeros(len(maps))
     for k, (mask, heat) in enumerate(zip(masks, maps, strict=True)):
-        good[k] = np.bincount(np.searchsorted(edges, heat[~mask]), minlength=levels)
+        # Sorted pixels are many times faster to count than to look up one by one.
+        up_to = np.searchsorted(np.sort(heat[~mask]), edges, "right")
+        good[k] = np.diff(up_to, prepend=0, append=(~mask).sum())
         inside = np.searchsorted(edges, heat[mask])
         regions, sizes = _regions(mask)
         bad[k] = np.bincount(inside, minlength=levels)
@@ -174,16 +164,40 @@ def _pairs(masks, maps) -> tuple[list[np.ndarray], list[np.ndarray]]:
     return masks, maps
 
 
-def _nominal(masks, maps) -> np.ndarray:
-    """The scores of all nominal pixels, sorted. Raises ValueError as :func:`auroc`."""
-    for heat in maps:
-        if np.isnan(heat).any():
-            raise ValueError(f"expected scores without NaN, found {sum(int(np.isnan(m).sum()) for m in maps)}")
-    nominal = np.concatenate([heat[~mask] for mask, heat in zip(masks, maps, strict=True)])
-    if not len(nominal) or not any(mask.any() for mask in masks):
-        raise ValueError("expected nominal and anomalous samples, got pixels of one kind only")
-    nominal.sort()
-    return nominal
+def _pixels(masks, maps) -> tuple[np.ndarray, np.ndarray]:
+    """The scores of all nominal and of all anomalous pixels, both sorted. Raises ValueError as :func:`auroc`."""
+    if missing := sum(int(np.isnan(heat).sum()) for heat in maps):
+        raise ValueError(f"expected scores without NaN, found {missing}")
+    kinds = []
+    for anomalous in (False, True):
+        kind = np.concatenate([heat[mask == anomalous] for mask, heat in zip(masks, maps, strict=True)])
+        if not len(kind):
+            raise ValueError("expected nominal and anomalous samples, got pixels of one kind only")
+        kind.sort()
+        kinds.append(kind)
+    return tuple(kinds)
+
+
+def _won_pairs(nominal, anomalous) -> float:
+    """The share of pairs whose anomalous score is the higher one, ties counted half. Both sorted: look-ups in order
+    find their place near the last one's, many times faster than at random places."""
+    below = np.searchsorted(nominal, anomalous, "left").sum(dtype=np.float64)
+    up_to = np.searchsorted(nominal, anomalous, "right").sum(dtype=np.float64)
+    return float((below + up_to) / (2.0 * len(anomalous) * len(nominal)))
+
+
+def _mean_overlap(nominal, masks, maps, fpr_limit: float) -> float:
+    """:func:`aupro`, given the sorted scores of all nominal pixels."""
+    overlaps = []
+    for mask, heat in zip(masks, maps, strict=True):
+        regions, sizes = _regions(mask)
+        scores = heat[mask]
+        order = np.argsort(scores)  # for the same reason
+        scores, regions = scores[order], regions[order]
+        below = (np.searchsorted(nominal, scores, "left") + np.searchsorted(nominal, scores, "right")) / 2
+        gain = np.clip(1 - (len(nominal) - below) / len(nominal) / fpr_limit, 0, None)
+        overlaps.append(np.bincount(regions, gain, len(sizes)) / sizes)
+    return float(np.concatenate(overlaps).mean())
 
 
 def _regions(mask) -> tuple[np.ndarray, np.ndarray]:
