@@ -120,31 +120,39 @@ def color_jitter(images: Tensor, strength: float | Tensor, generator: Draws) -> 
     n, channels = images.shape[:2]
     drawn = draw(torch.rand, (n, 4), generator, images.device).T.reshape(4, n, 1, 1, 1)
     factors = 1 + strength * (2 * drawn - 1)
-    images = (images * factors[0]).clamp(0, 1)
-    mean = luminance(images).mean((1, 2, 3), keepdim=True)
-    images = (mean + factors[1] * (images - mean)).clamp(0, 1)
+    images = (images * factors[0]).clamp_(0, 1)
+    mean = luminance(images.mean((2, 3), keepdim=True))
+    images = torch.addcmul((1 - factors[1]) * mean, factors[1], images).clamp_(0, 1)
     if channels == 1:
         return images
-    grey = luminance(images)
-    images = grey + factors[2] * (images - grey)
-    return turn_hue(images, (factors[3] - 1)[:, 0, 0]).clamp(0, 1)
+    # Saturation and hue both mix the channels of a pixel: one matrix does both.
+    grey = torch.tensor(LUMINANCE, device=images.device).expand(3, 3)
+    saturation = factors[2][..., 0] * torch.eye(3, device=images.device) + (1 - factors[2][..., 0]) * grey
+    matrix = hue_matrix((factors[3] - 1)[:, 0, 0]) @ saturation
+    return (matrix @ images.flatten(2)).reshape(images.shape).clamp_(0, 1)
 
 
 def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
     """Rotates the colours of each RGB image (N, 3, H, W) about the grey axis, ``turns`` (N, 1) in full turns."""
+    return torch.einsum("nij,njhw->nihw", hue_matrix(turns), images)
+
+
+def hue_matrix(turns: Tensor) -> Tensor:
+    """(N, 3, 3) rotations about the grey axis of the RGB cube."""
     angle = 2 * math.pi * turns
     keep = angle.cos() + (1 - angle.cos()) / 3
     back, ahead = ((1 - angle.cos()) / 3 + sign * angle.sin() / math.sqrt(3) for sign in (-1, 1))
-    matrix = torch.stack([keep, back, ahead, ahead, keep, back, back, ahead, keep], 1).reshape(-1, 3, 3)
-    return torch.einsum("nij,njhw->nihw", matrix, images)
+    return torch.stack([keep, back, ahead, ahead, keep, back, back, ahead, keep], 1).reshape(-1, 3, 3)
+
+
+LUMINANCE = (0.299, 0.587, 0.114)  # weights of ITU-R BT.601
 
 
 def luminance(images: Tensor) -> Tensor:
-    """(N, 3, H, W) → (N, 1, H, W) by the weights of ITU-R BT.601; grey images pass through. Float in, float out."""
+    """(N, 3, H, W) → (N, 1, H, W) by :data:`LUMINANCE`; grey images pass through. Float in, float out."""
     if images.shape[1] == 1:
         return images
-    weights = torch.tensor([0.299, 0.587, 0.114], device=images.device)
-    return torch.einsum("nchw,c->nhw", images, weights)[:, None]
+    return torch.einsum("nchw,c->nhw", images, torch.tensor(LUMINANCE, device=images.device))[:, None]
 
 
 def papers_recipe(images: Tensor, masks: Tensor | None, generator: Draws):
@@ -189,20 +197,30 @@ def parts_recipe(images: Tensor, masks: Tensor | None, generator: Generator, tur
     column = torch.randint(2, (n,), generator=generator, device=device)
     strength = torch.tensor(JITTER, device=device)[:, column].reshape(4, n, 1, 1, 1)
     moved = color_jitter(moved, strength, generator)
-    noisy = torch.randint(2, (n, 1, 1, 1), generator=generator, device=device)
-    scale = 0.1 * noisy * moved.std((1, 2, 3), keepdim=True)
-    return (moved + scale * torch.randn(moved.shape, generator=generator, device=device)).clamp(0, 1), masks
+    noisy = torch.rand(n, generator=generator, device=device) < 0.5
+    noise = torch.randn(moved[noisy].shape, generator=generator, device=device)
+    moved[noisy] += 0.1 * deviation(moved[noisy]) * noise
+    return moved.clamp_(0, 1), masks
+
+
+def deviation(images: Tensor) -> Tensor:
+    """(N, 1, 1, 1) standard deviation of each image; ten times as fast as ``std`` over three dimensions."""
+    centred = images - images.mean((1, 2, 3), keepdim=True)
+    return torch.linalg.vector_norm(centred, dim=(1, 2, 3), keepdim=True) / math.sqrt(images.shape[1:].numel() - 1)
 
 
 def random_zoom(images: Tensor, generator: Generator) -> Tensor:
     """Each image whole, or with probability one half a crop of ``ZOOM`` times its sides, enlarged bilinearly; float."""
-    n, device = len(images), images.device
-    zoom = torch.where(torch.rand(n, generator=generator, device=device) < 0.5, ZOOM, 1.0)
-    # In the coordinates of grid_sample a side runs from -1 to 1, so a crop's center may move by 1 - zoom.
-    shift = (2 * torch.rand(n, 2, generator=generator, device=device) - 1) * (1 - zoom)[:, None]
-    theta = torch.cat([zoom[:, None, None] * torch.eye(2, device=device), shift[:, :, None]], 2)
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, align_corners=False, padding_mode="border")
+    closer = torch.rand(len(images), generator=generator, device=images.device) < 0.5
+    # In the coordinates of grid_sample a side runs from -1 to 1, so a crop's center may move by 1 - ZOOM.
+    shift = (2 * torch.rand(len(images), 2, generator=generator, device=images.device) - 1)[closer] * (1 - ZOOM)
+    if not len(shift):
+        return images
+    zoom, chosen = ZOOM * torch.eye(2, device=images.device).expand(len(shift), 2, 2), images[closer]
+    grid = F.affine_grid(torch.cat([zoom, shift[:, :, None]], 2), list(chosen.shape), align_corners=False)
+    images = images.clone()
+    images[closer] = F.grid_sample(chosen, grid, align_corners=False, padding_mode="border")
+    return images
 
 
 def random_turn(images: Tensor, generator: Generator) -> Tensor:

@@ -39,14 +39,18 @@ def confetti_with_masks(
     if nominal.dtype != torch.uint8:
         raise ValueError(f"expected uint8 images, got {nominal.dtype}; use fcdd.augment.as_uint8")
     shape = tuple(nominal.shape)
-    change = _layer(shape, COLOURED, sides, generator, coloured=True) + _layer(shape, WHITE, sides, generator)
+    coloured = _layer(shape, COLOURED, sides, generator, coloured=True)
+    change = coloured + _layer((shape[0], 1, *shape[2:]), WHITE, sides, generator)  # alike in all channels
     change = _blur(change).to(torch.int16)  # towards zero, as in the official code
-    images = nominal.to(torch.int16)
-    darker, brighter = (images + change).clamp_(0, 255), (images - change).clamp_(0, 255)
-    lost, gained = ((changed - images).float().mean((1, 2, 3)).abs() for changed in (darker, brighter))
-    # On black ground nothing can be taken away: squares are added there.
-    flip = (lost < VISIBLE) & (gained > lost)
-    images = torch.where(flip[:, None, None, None], brighter, darker).to(torch.uint8)
+    before = nominal.to(torch.int16)
+    images = (before + change).clamp_(0, 255)
+    lost = (before - images).float().mean((1, 2, 3))
+    dim = (lost < VISIBLE).nonzero()[:, 0]
+    if len(dim):  # on black ground nothing can be taken away: squares are added there
+        brighter = (before[dim] - change[dim]).clamp_(0, 255)
+        gained = (brighter - before[dim]).float().mean((1, 2, 3)) > lost[dim]
+        images[dim[gained]] = brighter[gained]
+    images = images.to(torch.uint8)
     return images, (images != nominal).any(1, keepdim=True)
 
 
@@ -79,7 +83,8 @@ def _layer(shape, probability, sides, generator, coloured=False) -> Tensor:
     top = torch.zeros(n * height * width, dtype=torch.int32, device=device)
     top.scatter_reduce_(0, pixel, (square + 1).int(), "amax")
     colour = torch.cat([torch.zeros(1, channels, device=device), colour])
-    return colour[top].reshape(n, height, width, channels).permute(0, 3, 1, 2)
+    # Channel by channel, as the blur wants them in memory.
+    return colour.T.contiguous().index_select(1, top).reshape(channels, n, height, width).transpose(0, 1)
 
 
 def _counts(n: int, probability: float, generator: Generator) -> Tensor:

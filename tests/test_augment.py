@@ -111,6 +111,20 @@ def test_jitter_is_that_of_torchvision_but_for_the_place_of_the_hue(monkeypatch)
         torch.testing.assert_close(got, image, rtol=0, atol=2e-4)  # the weights of luminance have three digits
 
 
+def test_jitter_equals_its_four_steps():
+    """Brightness, contrast, saturation, hue, one after the other."""
+    x, strength = torch.rand(7, 3, 12, 10, generator=generator()), 0.2
+    factors = 1 + strength * (2 * torch.rand(7, 4, generator=generator(9)).T.reshape(4, 7, 1, 1, 1) - 1)
+    plain = (x * factors[0]).clamp(0, 1)
+    mean = augment.luminance(plain).mean((1, 2, 3), keepdim=True)
+    plain = (mean + factors[1] * (plain - mean)).clamp(0, 1)
+    grey = augment.luminance(plain)
+    plain = augment.turn_hue(grey + factors[2] * (plain - grey), (factors[3] - 1)[:, 0, 0]).clamp(0, 1)
+    before = x.clone()
+    torch.testing.assert_close(augment.color_jitter(x, strength, generator(9)), plain, atol=1e-5, rtol=0)
+    assert torch.equal(x, before)
+
+
 def test_hue_turns_about_the_grey_axis():
     """A third of a turn sends red to green, green to blue, blue to red; grey stays."""
     pure = torch.zeros(4, 3, 1, 1)
@@ -185,6 +199,31 @@ def test_a_crop_is_enlarged_by_the_paper_s_factor(monkeypatch):
     x[:, :, 12:20, 12:20] = 1
     area = augment.random_zoom(x, generator(4)).sum((1, 2, 3))
     assert {round(a / 16) for a in area.tolist()} >= {4, 16}  # 64 px, whole, or four times as many
+
+
+def test_zoom_equals_the_plain_version():
+    """All images through grid_sample, those that stay whole as well."""
+    x = torch.rand(16, 3, 20, 30, generator=generator())
+    drawn = generator(8)
+    closer = torch.rand(16, generator=drawn) < 0.5
+    zoom = torch.where(closer, augment.ZOOM, 1.0)
+    shift = (2 * torch.rand(16, 2, generator=drawn) - 1) * (1 - zoom)[:, None]
+    theta = torch.cat([zoom[:, None, None] * torch.eye(2), shift[:, :, None]], 2)
+    grid = torch.nn.functional.affine_grid(theta, list(x.shape), align_corners=False)
+    plain = torch.nn.functional.grid_sample(x, grid, align_corners=False, padding_mode="border")
+    torch.testing.assert_close(augment.random_zoom(x, generator(8)), plain, atol=1e-5, rtol=0)
+
+
+def test_batches_of_two_of_which_perhaps_none_is_zoomed_or_noisy():
+    x, masks = squares(2)
+    for seed in range(12):
+        moved, kept = augment.parts_recipe(x, masks, generator(seed))
+        assert moved.shape == x.shape and kept.shape == masks.shape and moved.isfinite().all()
+
+
+def test_deviation_is_that_of_each_image():
+    x = torch.rand(5, 3, 9, 8, generator=generator()) * torch.arange(5.0)[:, None, None, None]
+    torch.testing.assert_close(augment.deviation(x), x.std((1, 2, 3), keepdim=True))
 
 
 def test_turns_are_all_four_and_never_mirrored():
