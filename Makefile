@@ -4,12 +4,17 @@ DEVICE  ?= auto
 CORES   ?= 2
 PYTHON  ?= python3
 ARGS    ?=
+# Of a study, separated by commas; all if left out: make study PROFILE=full DATASETS=cifar10 METHODS=fcdd CLASSES="cat,dog"
+DATASETS ?=
+METHODS ?=
+CLASSES ?=
 
 # Modules are run with `python -m`: the scripts in .venv/bin break in folders whose path holds a space.
 PY := .venv/bin/python
 SNAKEMAKE := $(PY) -m snakemake
 OPTIONS := --cores $(CORES) --scheduler greedy --rerun-incomplete --nolock --quiet host $(ARGS) \
-	--resources gpu=1 --config profile=$(PROFILE) device=$(DEVICE)
+	--keep-going --resources gpu=1 --config profile=$(PROFILE) device=$(DEVICE) "datasets=$(DATASETS)" "methods=$(METHODS)" \
+	"classes=$(CLASSES)"
 
 .PHONY: help book test why study setup lock clean
 .DEFAULT_GOAL := help
@@ -31,7 +36,7 @@ setup: .venv/.stamp ## make the virtual environment in .venv (the other commands
 book: .venv/.stamp ## train, execute the chapters, render: _build/html/index.html
 	@$(SNAKEMAKE) book $(OPTIONS)
 
-study: .venv/.stamp ## only the runs of a profile: make study PROFILE=full
+study: .venv/.stamp ## only the runs of a profile: make study PROFILE=full CLASSES=Bag,Shirt
 	@$(SNAKEMAKE) study $(OPTIONS)
 
 why: .venv/.stamp ## what `make book` would run now, and why

@@ -17,14 +17,32 @@ from fcdd.study import chapters, code, protocol
 PROFILE = config.get("profile", "quick")
 DEVICE = config.get("device", "auto")
 NORMAL = config.get("normal")  # None: each chapter's own
-METHODS = list(protocol.profile(PROFILE)["methods"])
+FIRST, *OTHERS = protocol.data_sets(PROFILE)  # the book is about the first
+CLASSES, ONLY_METHODS, ONLY_DATA = (
+    [part.strip() for part in str(config.get(key) or "").split(",") if part.strip()]
+    for key in ("classes", "methods", "datasets")
+)
 CHAPTERS = sorted(Path(file).stem for file in glob("notebooks/*.ipynb"))
 NEED_RUNS = ["08_study"]
 # One job at a time where they would share a GPU.
 GPU = int(DEVICE not in ("cpu", "mps") and shutil.which("nvidia-smi") is not None)
 PYTHON = shlex.quote(sys.executable)
 RECORDED = ["data/published.yml", *sorted(glob("data/records/**/*.json", recursive=True))]
-TABLES = expand("_build/runs/{profile}/{method}.csv", profile=PROFILE, method=METHODS)
+
+
+def tables(dataset):
+    """The tables of a data set's methods, as far as they are wanted."""
+    methods = [method for method in protocol.profile(PROFILE, dataset)["methods"] if method in (ONLY_METHODS or [method])]
+    return expand("_build/runs/{profile}/{dataset}/{method}.csv", profile=PROFILE, dataset=dataset, method=methods)
+
+
+def ablations(dataset):
+    names = [] if CLASSES or ONLY_METHODS else protocol.profile(PROFILE, dataset)["ablations"]
+    return expand("_build/ablations/{profile}/{dataset}/{name}.csv", profile=PROFILE, dataset=dataset, name=names)
+
+
+TABLES = tables(FIRST)
+WANTED = [dataset for dataset in (FIRST, *OTHERS) if dataset in (ONLY_DATA or [dataset])]
 
 # Snakemake's own lock outlives a killed build and then refuses the next one; this one dies with its process.
 if workflow.is_main_process:
@@ -54,19 +72,35 @@ rule book:
 
 
 rule study:
-    input: TABLES
+    input: [file for dataset in WANTED for file in (*tables(dataset), *ablations(dataset))]
 
 
 rule runs:
     input: lambda wildcards: relative(code.files_of_method(wildcards.method))
-    output: "_build/runs/{profile}/{method}.csv"
+    output: "_build/runs/{profile}/{dataset}/{method}.csv"
     params:
-        settings=lambda wildcards: protocol.settings(wildcards.profile, wildcards.method),
-        images=lambda wildcards: {k: v for k, v in protocol.profile(wildcards.profile).items() if k != "methods"},
+        settings=lambda wildcards: protocol.settings(wildcards.profile, wildcards.method, wildcards.dataset),
+        images=lambda wildcards: protocol.selection(wildcards.profile, wildcards.dataset),
+        seeds=lambda wildcards: protocol.profile(wildcards.profile, wildcards.dataset)["seeds"],
+        classes=" ".join(f"--normal {shlex.quote(name)}" for name in CLASSES),
     resources: gpu=GPU
-    message: "training {wildcards.method}, profile {wildcards.profile}"
-    shell: "OMP_NUM_THREADS={threads} TQDM_MININTERVAL=5 {PYTHON} -m fcdd study run --profile {wildcards.profile} --method {wildcards.method}"
-        " --device {DEVICE} --table {output:q}"
+    message: "training {wildcards.method} on {wildcards.dataset}, profile {wildcards.profile}"
+    shell: "OMP_NUM_THREADS={threads} TQDM_MININTERVAL=5 {PYTHON} -m fcdd study run --profile {wildcards.profile}"
+        " --dataset {wildcards.dataset} --method {wildcards.method} {params.classes} --device {DEVICE} --table {output:q}"
+
+
+rule ablation:
+    input:
+        lambda wildcards: relative(
+            code.files_of_method(protocol.ablation(wildcards.profile, wildcards.name, wildcards.dataset)[0].method)
+        )
+    output: "_build/ablations/{profile}/{dataset}/{name}.csv"
+    params:
+        settings=lambda wildcards: protocol.profile(wildcards.profile, wildcards.dataset)["ablations"][wildcards.name],
+    resources: gpu=GPU
+    message: "ablation {wildcards.name} on {wildcards.dataset}, profile {wildcards.profile}"
+    shell: "OMP_NUM_THREADS={threads} TQDM_MININTERVAL=5 {PYTHON} -m fcdd study run --profile {wildcards.profile}"
+        " --dataset {wildcards.dataset} --ablation {wildcards.name} --device {DEVICE} --table {output:q}"
 
 
 rule chapter:

@@ -124,40 +124,78 @@ def data(
 @study_app.command("run")
 def study_run(
     profile: Profile = "quick",
+    dataset: Annotated[str | None, typer.Option(help="one of the profile's data sets; all if left out")] = None,
     method: Annotated[list[str] | None, typer.Option(help="only these methods")] = None,
     normal: Annotated[list[str] | None, typer.Option(help="only these nominal classes")] = None,
+    ablation: Annotated[str | None, typer.Option(help="this ablation in place of the methods; needs --dataset")] = None,
     device: Device = "auto",
     table: Annotated[Path | None, typer.Option(help="also write the records as CSV")] = None,
 ) -> None:
     """Runs what is missing or stale in a profile and writes one record a run."""
-    from . import study
+    import pandas as pd
 
-    result = study.ensure(profile, method, normal, device)
+    from . import study
+    from .study.engine import run_all
+
+    chosen = [dataset] if dataset else study.data_sets(profile)
+    if ablation is not None:
+        parts = [run_all(study.ablation(profile, ablation, chosen[0]), device)]
+    else:
+        parts = [study.ensure(profile, method, normal, device, each) for each in chosen]
+    result = pd.concat(parts, ignore_index=True)
     if table is not None:
         table.parent.mkdir(parents=True, exist_ok=True)
         result.to_csv(table, index=False)
-    means = result.groupby("method", sort=False)["auroc"].agg(["mean", "count"])
-    for name, row in means.iterrows():
-        console.print(f"{profile} {name}: mean AUROC {row['mean']:.3f} over {int(row['count'])} runs")
+    means = result.groupby(["dataset", "method"], sort=False)["auroc"].agg(["mean", "count"])
+    for (data, name), row in means.iterrows():
+        console.print(f"{profile} {data} {name}: mean AUROC {row['mean']:.3f} over {int(row['count'])} runs")
+
+
+Committed = Annotated[bool, typer.Option(help="the repository's records instead of fresh ones")]
 
 
 @study_app.command("list")
 def study_list(
-    profile: Annotated[str | None, typer.Option(help="only this profile")] = None, committed: bool = False
+    profile: Annotated[str | None, typer.Option(help="only this profile")] = None,
+    dataset: Annotated[str | None, typer.Option(help="only this data set")] = None,
+    committed: Committed = False,
 ) -> None:
-    """Lists the records: fresh ones, or with --committed those of the repository."""
+    """Lists the records: fresh ones, or with --committed those of the repository; stale ones say what has changed."""
     from . import study
 
-    found = study.table(study.COMMITTED if committed else study.FRESH, profile)
+    found = study.table(study.COMMITTED if committed else study.FRESH, profile, dataset)
     if found.empty:
         console.print("no records yet; make some with: fcdd study run --profile smoke")
         return
     for row in found.itertuples():
+        mark = f"  stale: {row.stale}" if row.stale else ""
         console.print(
-            f"{row.id}  AUROC {row.auroc:.3f}  {row.seconds:.1f} s on {row.device}  {row.date}",
+            f"{row.id}  AUROC {row.auroc:.3f}  {row.seconds:.1f} s on {row.device}  {row.date}{mark}",
             soft_wrap=True,
             highlight=False,
+            markup=False,
         )
+
+
+@study_app.command("diff")
+def study_diff(
+    profile: Annotated[str, typer.Argument(help="the profile whose records are compared")],
+    other: Annotated[str | None, typer.Argument(help="another profile; without one, the committed records")] = None,
+    dataset: Annotated[str | None, typer.Option(help="only this data set")] = None,
+) -> None:
+    """Compares records: the mean AUROC of every method, fresh against committed, or of two profiles."""
+    from . import study
+
+    first = study.table(study.FRESH, profile, dataset)
+    second = study.table(study.FRESH, other, dataset) if other else study.table(study.COMMITTED, profile, dataset)
+    if first.empty or second.empty:
+        raise ValueError(f"no {'fresh' if first.empty else 'other'} records to compare; see fcdd study list")
+    names = (f"{profile}, fresh", other or f"{profile}, committed")
+    shared = study.side_by_side(first, second)
+    table = Table("method", "nominal", *names, "difference", title="AUROC, mean over seeds")
+    for row in shared.itertuples():
+        table.add_row(row.method, row.normal, f"{row.first:.3f}", f"{row.second:.3f}", f"{row.first - row.second:+.3f}")
+    console.print(table)
 
 
 @study_app.command("show")

@@ -55,10 +55,10 @@ def test_changed_file_reruns_what_depends_on_it_and_says_why(book, checkout):
         file.write_bytes(before + b"# changed\n")
         plan = planned(checkout)
         assert "fcdd/svdd.py" in plan and "pdated input files" in plan
-        assert "_build/runs/smoke/svdd.csv" in plan
+        assert "_build/runs/smoke/fashion-mnist-small/svdd.csv" in plan
         assert "_build/chapters/smoke/01_svdd.ipynb" in plan
         assert "_build/html/index.html" in plan
-        assert not re.search(r"output: _build/runs/smoke/(fcdd|hsc|deep-svdd)\.csv", plan)
+        assert not re.search(r"output: _build/runs/smoke/fashion-mnist-small/(fcdd|hsc|deep-svdd)\.csv", plan)
         assert not re.search(r"output: _build/chapters/smoke/0[0245]_", plan)
     finally:
         file.write_bytes(before)
@@ -83,7 +83,7 @@ def test_gate_refuses_a_stale_chapter(book, checkout):
 def test_killed_build_continues_where_it_was(book, checkout):
     """All records are removed, the build is killed once a few are back, and the next one makes only the others."""
     records = checkout / "_build" / "records" / "smoke"
-    for path in [*records.rglob("*.json"), *(checkout / "_build" / "runs" / "smoke").glob("*.csv")]:
+    for path in [*records.rglob("*.json"), *(checkout / "_build" / "runs" / "smoke").rglob("*.csv")]:
         path.unlink()
     process = subprocess.Popen(
         **call(checkout, "study"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True

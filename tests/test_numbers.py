@@ -23,9 +23,9 @@ def write(
     run = protocol.Run(dataset, normal, method, seed, profile)
     record = {
         "schema": records.SCHEMA_VERSION,
-        "run": {**run.__dict__, "id": run.id},
+        "run": {**run.__dict__, "id": run.id, "changes": {}},
         "settings": {},
-        "selection": {"dataset": dataset, "train": None, "test": None},
+        "selection": {"dataset": dataset, "train": None, "test": None, "options": {}},
         "metrics": {"auroc": auroc},
         "history": [],
         "images": {"train": 1, "test": 1},

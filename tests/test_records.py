@@ -15,6 +15,7 @@ import fcdd
 from fcdd import datasets, study
 from fcdd.study import code, engine, protocol, records, verdicts
 
+ENTRIES = [(profile, dataset) for profile in protocol.PROFILES for dataset in protocol.data_sets(profile)]
 RUN = protocol.Run("fashion-mnist-small", "Ankle boot", "fcdd", 0, "smoke")
 
 
@@ -40,12 +41,12 @@ def changed(record, path, value):
 
 
 def test_runs_of_a_profile():
-    for profile in protocol.PROFILES:
-        runs, seeds = protocol.runs(profile), len(protocol.profile(profile)["seeds"])
-        methods = protocol.profile(profile)["methods"]
-        each = [1 if method in ("svdd", "kde", "pca-ocsvm") else seeds for method in methods]  # these have one optimum
-        assert len(runs) == len(protocol.classes(profile)) * sum(each)
+    for profile, dataset in ENTRIES:
+        runs, entry = protocol.runs(profile, dataset=dataset), protocol.profile(profile, dataset)
+        each = [1 if method in ("svdd", "kde", "pca-ocsvm") else len(entry["seeds"]) for method in entry["methods"]]
+        assert len(runs) == len(protocol.classes(profile, dataset)) * sum(each)
         assert len({run.id for run in runs}) == len(runs) and {run.profile for run in runs} == {profile}
+        assert {run.dataset for run in runs} == {dataset}
     assert RUN.id == "smoke/fashion-mnist-small/fcdd/ankle-boot-seed0"
     some = protocol.runs("quick", ["hsc"], ["Bag", "Shirt"])
     assert {(run.method, run.normal) for run in some} == {("hsc", "Bag"), ("hsc", "Shirt")}
@@ -56,6 +57,7 @@ def test_runs_of_a_profile():
     (lambda: protocol.runs("huge"), "unknown profile 'huge'"),
     (lambda: protocol.runs("smoke", ["fcd"]), "unknown method 'fcd' in profile smoke; known: kde, isolation-forest"),
     (lambda: protocol.runs("smoke", None, ["Hat"]), r"unknown classes \['Hat'\] in profile smoke; known: T-shirt/top"),
+    (lambda: protocol.profile("full", "mnists"), "unknown data set 'mnists' in profile full; known: fashion-mnist"),
     (lambda: protocol.settings("smoke", "pca"), "unknown method 'pca' in profile smoke"),
 ])  # fmt: skip
 def test_unknown_names(call, text):
@@ -63,17 +65,43 @@ def test_unknown_names(call, text):
         call()
 
 
-@pytest.mark.parametrize("profile, method", [(p, m) for p, e in protocol.PROFILES.items() for m in e["methods"]])
-def test_every_profile_can_be_built(profile, method):
+@pytest.mark.parametrize("profile, dataset", ENTRIES)
+def test_every_profile_can_be_built(profile, dataset):
     """Settings name parameters that exist, networks and outliers that are known, classes of the data set."""
-    detector = protocol.detector(protocol.runs(profile, [method])[-1], "cpu")
-    assert set(protocol.settings(profile, method)) <= set(inspect.signature(protocol.estimator(method)).parameters)
-    if hasattr(detector, "network"):
-        assert detector.network in fcdd.networks.NETWORKS
-        known = {"photographs", "confetti", None, *datasets.names()}
-        assert detector.get_params().get("exposure") in known
-    known = datasets.classes(protocol.profile(profile)["dataset"])
-    assert set(protocol.classes(profile)) <= set(known)
+    entry = protocol.profile(profile, dataset)
+    runs = [protocol.runs(profile, [method], dataset=dataset)[-1] for method in entry["methods"]]
+    runs += [run for name in entry["ablations"] for run in protocol.ablation(profile, name, dataset)]
+    for run in runs:
+        assert set(run.settings) <= set(inspect.signature(protocol.estimator(run.method)).parameters)
+        detector = protocol.detector(run, "cpu")
+        if hasattr(detector, "network"):
+            assert detector.network in fcdd.networks.NETWORKS
+            exposure = detector.get_params().get("exposure")
+            assert exposure in {"photographs", "confetti", None, *datasets.names()}
+        assert run.normal in protocol.classes(profile, dataset)
+    assert set(protocol.classes(profile, dataset)) <= set(datasets.classes(dataset))
+
+
+def test_an_ablation_changes_one_setting(monkeypatch):
+    study = {"method": "fcdd", "vary": "exposure_limit", "values": [1, 8], "classes": ["Bag"], "with": {"epochs": 1}}
+    monkeypatch.setitem(protocol.PROFILES["quick"]["fashion-mnist-small"], "ablations", {"outliers": study})
+    runs = protocol.ablation("quick", "outliers")
+    assert [run.id for run in runs] == [
+        f"quick/fashion-mnist-small/fcdd+epochs-1+exposure-limit-{limit}/bag-seed{seed}"
+        for limit in (1, 8)
+        for seed in (0, 1)
+    ]
+    assert runs[0].settings == protocol.settings("quick", "fcdd") | {"epochs": 1, "exposure_limit": 1}
+    assert runs[0].label == "fcdd+epochs=1+exposure_limit=1"
+    with pytest.raises(ValueError, match="unknown ablation 'width' of fashion-mnist-small .*; known: outliers"):
+        protocol.ablation("quick", "width")
+    with pytest.raises(ValueError, match="known: none"):
+        protocol.ablation("smoke", "width")
+
+
+def test_an_ablation_may_ask_for_another_split():
+    run = protocol.Run(RUN.dataset, RUN.normal, "deep-sad", 0, "smoke", (("labelled", 0.2), ("epochs", 1)))
+    assert run.shares == {"labelled": 0.2} and run.settings == protocol.settings("smoke", "deep-sad") | {"epochs": 1}
 
 
 def test_split_is_cut_to_the_profile():
@@ -98,18 +126,18 @@ def test_data_hash_follows_images_and_labels():
 
 def test_an_exposure_of_its_own_makes_another_run(tmp_path):
     plain, other = (protocol.run("smoke", "fcdd", "Ankle boot", 1, exposure) for exposure in (None, "confetti"))
-    assert plain.id != other.id and other.id == "smoke/fashion-mnist-small/fcdd+confetti/ankle-boot-seed1"
+    assert plain.id != other.id and other.id == "smoke/fashion-mnist-small/fcdd+exposure-confetti/ankle-boot-seed1"
     assert other.settings == plain.settings | {"exposure": "confetti"}
     assert protocol.detector(other).exposure == "confetti"
     assert records.table(tmp_path).empty
     for run in (plain, other):
         records.write(protocol.execute(run, "cpu"), tmp_path)
-    assert list(records.table(tmp_path)["method"]) == ["fcdd", "fcdd+confetti"]
+    assert list(records.table(tmp_path)["method"]) == ["fcdd", "fcdd+exposure=confetti"]
     with pytest.raises(ValueError, match="svdd is trained without outliers, got exposure='confetti'"):
         protocol.run("smoke", "svdd", "Ankle boot", 0, "confetti")
 
 
-@pytest.mark.parametrize("method", protocol.METHODS)
+@pytest.mark.parametrize("method", protocol.profile("smoke")["methods"])
 def test_every_method_runs_and_leaves_a_record(tmp_path, method):
     run = protocol.run("smoke", method, "Ankle boot")
     path = records.write(protocol.execute(run, "cpu"), tmp_path)
@@ -174,7 +202,7 @@ def current_umask():
 
 @pytest.mark.parametrize("path, value", [
     ("metrics.auroc", 1.2), ("metrics.auroc", "0.9"), ("metrics.auroc", None), ("metrics.auroc", float("nan")),
-    ("run.seed", 0.5), ("run.id", None), ("schema", 2), ("data.sha256", "abc"), ("history", None), ("history", ["0.1"]),
+    ("run.seed", 0.5), ("run.id", None), ("schema", 1), ("data.sha256", "abc"), ("history", None), ("history", ["0.1"]),
     ("extra", 1), ("images.train", 0), ("seconds.fit", -1.0), ("history", [float("nan")]),
 ])  # fmt: skip
 def test_a_wrong_record_is_refused_and_nothing_written(record, tmp_path, path, value):
@@ -240,13 +268,13 @@ def test_current_records(record, tmp_path, monkeypatch):
 @pytest.mark.parametrize("key, value", [("train", 64), ("test", 10)])
 def test_a_record_of_other_images_is_not_current(record, tmp_path, monkeypatch, key, value):
     records.write(record, tmp_path)
-    monkeypatch.setitem(protocol.PROFILES["smoke"], key, value)
+    monkeypatch.setitem(protocol.PROFILES["smoke"][RUN.dataset], key, value)
     assert not records.is_current(RUN, tmp_path)
 
 
 def test_settings_with_lists_stay_current(record, tmp_path, monkeypatch):
     settings = {"epochs": 2, "milestones": [1, 2]}
-    monkeypatch.setitem(protocol.PROFILES["smoke"]["methods"], "fcdd", settings)
+    monkeypatch.setitem(protocol.PROFILES["smoke"][RUN.dataset]["methods"], "fcdd", settings)
     assert protocol.settings("smoke", "fcdd")["milestones"] == (1, 2)
     records.write(changed(record, "settings", settings), tmp_path)
     assert records.is_current(RUN, tmp_path)
@@ -287,8 +315,8 @@ def test_engine_runs_what_is_missing_and_keeps_the_rest(record, tmp_path, monkey
     runs = protocol.runs("smoke", ["svdd", "fcdd"])
     records.write(record, tmp_path)
     executed = []
-    monkeypatch.setattr(protocol, "execute", lambda run, device, plain=protocol.execute: (
-        executed.append(run), plain(run, device))[1])  # fmt: skip
+    monkeypatch.setattr(protocol, "execute_all", lambda runs, device, plain=protocol.execute_all: (
+        executed.extend(runs), plain(runs, device))[1])  # fmt: skip
     table = engine.run_all(runs, "cpu", tmp_path)
     assert sorted(table["id"]) == sorted(run.id for run in runs)
     assert len(executed) == len(runs) - 1 and RUN not in executed
@@ -299,12 +327,12 @@ def test_engine_runs_what_is_missing_and_keeps_the_rest(record, tmp_path, monkey
 def test_engine_goes_on_after_a_failure_and_reports_it(record, tmp_path, monkeypatch):
     runs = [protocol.Run(RUN.dataset, RUN.normal, RUN.method, seed, RUN.profile) for seed in range(4)]
 
-    def execute(run, device):
-        if run.seed in (0, 2):
-            raise ValueError(f"no luck with {run.seed}")
-        return changed(changed(record, "run.id", run.id), "run.seed", run.seed)
+    def execute_all(runs, device):
+        if unlucky := [run.seed for run in runs if run.seed in (0, 2)]:
+            raise ValueError(f"no luck with {unlucky[0]}")
+        return [changed(changed(record, "run.id", run.id), "run.seed", run.seed) for run in runs]
 
-    monkeypatch.setattr(protocol, "execute", execute)
+    monkeypatch.setattr(protocol, "execute_all", execute_all)
     with pytest.raises(RuntimeError) as error:
         engine.run_all(runs, "cpu", tmp_path)
     assert str(error.value).splitlines() == [
@@ -313,7 +341,9 @@ def test_engine_goes_on_after_a_failure_and_reports_it(record, tmp_path, monkeyp
         f"- {runs[2].id}: ValueError('no luck with 2')",
     ]
     assert [records.is_current(run, tmp_path) for run in runs] == [False, True, False, True]
-    monkeypatch.setattr(protocol, "execute", lambda run, device: changed(record, "run.id", run.id))
+    monkeypatch.setattr(
+        protocol, "execute_all", lambda runs, device: [changed(record, "run.id", run.id) for run in runs]
+    )
     assert len(engine.run_all(runs, "cpu", tmp_path)) == 4
 
 
@@ -325,7 +355,7 @@ def test_engine_returns_only_what_was_asked_for(record, tmp_path):
 
 def test_every_method_runs_in_smoke(tmp_path):
     table = engine.run_all(protocol.runs("smoke", nominal=["Ankle boot"]), "cpu", tmp_path)
-    assert set(table["method"]) == set(protocol.METHODS) and table["auroc"].between(0, 1).all()
+    assert set(table["method"]) == set(protocol.profile("smoke")["methods"]) and table["auroc"].between(0, 1).all()
 
 
 # ---- published values ----
@@ -333,7 +363,9 @@ def test_every_method_runs_in_smoke(tmp_path):
 
 def test_published_values():
     table = study.published()
-    assert {"dataset", "method", "normal", "auroc", "source", "citation", "confidence"} == set(table.columns)
-    assert len(table) > 20 and table["auroc"].between(0, 1).all()
+    columns = {"dataset", "method", "setting", "normal", "value", "source", "citation", "confidence"}
+    assert columns == set(table.columns)
+    assert len(table) > 20 and table["value"].between(0, 1).all()
     assert not table.duplicated(["dataset", "method", "normal", "source"]).any()
+    assert study.published("pixel_auroc").query("normal == 'bottle' and confidence == 'S1'")["value"].max() == 0.97
     assert Path(__file__).parents[1] / "data" / "published.yml" == verdicts.PUBLISHED

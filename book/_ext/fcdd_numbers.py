@@ -24,7 +24,7 @@ from sphinx.util.docutils import SphinxRole
 from fcdd.study import protocol, records
 
 QUERY = re.compile(
-    r"(?P<profile>[\w-]+)(@(?P<dataset>[\w-]+))?/(?P<method>[\w*-]+)"
+    r"(?P<profile>[\w-]+)(@(?P<dataset>[\w-]+))?/(?P<method>[\w*+=.-]+)"
     r"(/(?P<metric>\w+)(:(?P<statistic>\w+))?(/(?P<normal>.+))?)?"
 )
 STATISTICS = {
@@ -77,14 +77,15 @@ def _evaluate(text, table, this):
 def _select(query, table, this):
     """The records a query means, and their profile. Raises ValueError if some of the profile's runs are missing."""
     profile = this if query["profile"] == "this" else query["profile"]
-    known = protocol.PROFILES.get(profile, {})
-    wanted = query | {"profile": profile, "dataset": query["dataset"] or known.get("dataset", "")}
+    known = list(protocol.PROFILES.get(profile, {}))
+    wanted = query | {"profile": profile, "dataset": query["dataset"] or (known[0] if known else "")}
     for column in ("profile", "dataset", "method", "normal"):
         if wanted[column] not in ("", "*"):
             table = table[table[column] == wanted[column]]
-    if known and wanted["dataset"] == known["dataset"]:
+    if wanted["dataset"] in known and "+" not in query["method"]:
         methods = None if query["method"] == "*" else [query["method"]]
-        needed = {run.id for run in protocol.runs(profile, methods, [query["normal"]] if query["normal"] else None)}
+        nominal = [query["normal"]] if query["normal"] else None
+        needed = {run.id for run in protocol.runs(profile, methods, nominal, wanted["dataset"])}
         table = table[table.id.isin(needed)]
         if len(table) < len(needed):
             have = f"{len(table)} of {len(needed)} records are there"

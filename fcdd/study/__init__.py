@@ -1,7 +1,7 @@
 """The study: runs, their records, and the chapters made from them. Taught in: chapter 08."""
 
 from .chapters import begin
-from .protocol import METHODS, Run, classes, detector, profile, run, runs, settings, split
+from .protocol import METHODS, Run, ablation, classes, data_sets, detector, profile, run, runs, settings, split
 from .records import COMMITTED, FRESH, table
 
 __all__ = [
@@ -9,8 +9,10 @@ __all__ = [
     "FRESH",
     "METHODS",
     "Run",
+    "ablation",
     "begin",
     "classes",
+    "data_sets",
     "detector",
     "ensure",
     "profile",
@@ -18,20 +20,29 @@ __all__ = [
     "run",
     "runs",
     "settings",
+    "side_by_side",
     "split",
     "table",
 ]
 
 
-def ensure(profile_name: str, methods=None, nominal=None, device: str = "auto"):
-    """The table of a profile's fresh records, after running those that are missing or stale."""
+def ensure(profile_name: str, methods=None, nominal=None, device: str = "auto", dataset: str | None = None):
+    """The table of a profile's fresh records on one data set (None: its first), after running those that are missing
+    or stale."""
     from .engine import run_all
 
-    return run_all(runs(profile_name, methods, nominal), device=device)
+    return run_all(runs(profile_name, methods, nominal, dataset), device=device)
 
 
-def published():
-    """The papers' tables in data/published.yml as one table: dataset, method, normal, auroc, source, confidence."""
+def published(measure: str = "auroc"):
+    """The papers' tables in data/published.yml as one table: dataset, method, setting, normal, value, source, …"""
     from .verdicts import published as read
 
-    return read()
+    return read(measure)
+
+
+def side_by_side(first, second):
+    """Two tables of runs by method and class: columns method, normal, first, second (mean AUROC over seeds)."""
+    from .verdicts import side_by_side as compare
+
+    return compare(first, second)

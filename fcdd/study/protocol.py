@@ -1,6 +1,6 @@
 """What a run is: one data set, nominal class, method, seed and profile. This file and profiles.yml say it all.
 
-A run's split, its detector and its record all follow from its five names, so that every number in the book can be
+A run's split, its detector and its record all follow from its names, so that every number in the book can be
 traced to one of them and made again. Imports of PyTorch wait until something is trained. Taught in: chapter 08.
 """
 
@@ -8,55 +8,81 @@ import hashlib
 import importlib
 import inspect
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
 PROFILES = yaml.safe_load((Path(__file__).parent / "profiles.yml").read_text(encoding="utf-8"))
 
-# Method: module and name of its estimator, share of labelled anomalies in training (5 % is Deep SAD's middle setting).
+
+class Method(NamedTuple):
+    """Module and name of what makes the detector, and what is asked of the split besides the nominal class."""
+
+    module: str
+    estimator: str
+    shares: dict = {}  # noqa: RUF012 (never written to)
+
+
 METHODS = {
-    "svdd": ("svdd", "SVDD", 0.0),
-    "deep-svdd": ("detectors", "DeepSVDD", 0.0),
-    "deep-sad": ("detectors", "DeepSAD", 0.05),
-    "hsc": ("detectors", "HSC", 0.0),
-    "bce": ("detectors", "HSC", 0.0),  # the plain classifier beside it
-    "fcdd": ("detectors", "FCDD", 0.0),
-    "autoencoder": ("detectors", "Autoencoder", 0.0),
-    "kde": ("baselines", "kde", 0.0),
-    "isolation-forest": ("baselines", "isolation_forest", 0.0),
-    "pca-ocsvm": ("baselines", "pca_ocsvm", 0.0),
+    "svdd": Method("svdd", "SVDD"),
+    "deep-svdd": Method("detectors", "DeepSVDD"),
+    "deep-sad": Method("detectors", "DeepSAD", {"labelled": 0.05}),  # 5 % is the paper's middle setting
+    "hsc": Method("detectors", "HSC"),
+    "bce": Method("detectors", "HSC"),  # the plain classifier beside it
+    "fcdd": Method("detectors", "FCDD"),
+    "fcdd-semi": Method("detectors", "FCDD", {"defects": 1}),  # one labelled image with its mask of each defect type
+    "fcdd-leak": Method("detectors", "FCDD", {"defects": 1, "leak": True}),  # they stay in the test set: official code
+    "patches": Method("patches", "PatchNeighbours"),
+    "autoencoder": Method("detectors", "Autoencoder"),
+    "kde": Method("baselines", "kde"),
+    "isolation-forest": Method("baselines", "isolation_forest"),
+    "pca-ocsvm": Method("baselines", "pca_ocsvm"),
 }
 WITHOUT_CHANCE = {"svdd", "kde", "pca-ocsvm"}  # one optimum, whatever the seed
+OF_THE_SPLIT = ("labelled", "pollution", "known_classes", "defects", "leak")  # what a change may ask of the split
 
 
-def profile(name: str) -> dict:
-    """The profile's entry in profiles.yml. Raises ValueError for an unknown name."""
+def data_sets(name: str) -> list[str]:
+    """The data sets of a profile, its own first. Raises ValueError for an unknown profile."""
     if name not in PROFILES:
         raise ValueError(f"unknown profile {name!r}; known: {', '.join(PROFILES)}")
-    return PROFILES[name]
+    return list(PROFILES[name])
 
 
-def settings(profile_name: str, method: str) -> dict:
+def profile(name: str, dataset: str | None = None) -> dict:
+    """A profile's entry in profiles.yml for one of its data sets, the first one if None, with its name as "dataset".
+
+    Raises ValueError for an unknown profile or data set.
+    """
+    known = data_sets(name)
+    dataset = known[0] if dataset is None else dataset
+    if dataset not in known:
+        raise ValueError(f"unknown data set {dataset!r} in profile {name}; known: {', '.join(known)}")
+    return {"dataset": dataset, "train": None, "test": None, "options": {}, "ablations": {}} | PROFILES[name][dataset]
+
+
+def settings(profile_name: str, method: str, dataset: str | None = None) -> dict:
     """The method's constructor arguments in this profile. Raises ValueError for an unknown method."""
-    methods = profile(profile_name)["methods"]
+    methods = profile(profile_name, dataset)["methods"]
     if method not in methods:
         raise ValueError(f"unknown method {method!r} in profile {profile_name}; known: {', '.join(methods)}")
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in methods[method].items()}
+    return {key: _frozen(value) for key, value in methods[method].items()}
 
 
-def selection(profile_name: str) -> dict:
-    """Which images a profile takes: data set, number of training and of test images."""
-    return {key: profile(profile_name)[key] for key in ("dataset", "train", "test")}
+def selection(profile_name: str, dataset: str | None = None) -> dict:
+    """Which images a profile takes: data set, number of training and of test images, options of the data set."""
+    return {key: profile(profile_name, dataset)[key] for key in ("dataset", "train", "test", "options")}
 
 
-def classes(profile_name: str) -> list[str]:
+def classes(profile_name: str, dataset: str | None = None) -> list[str]:
     """The nominal classes of a profile, in the data set's order."""
     from .. import datasets
 
-    entry = profile(profile_name)
+    entry = profile(profile_name, dataset)
     return datasets.classes(entry["dataset"]) if entry["classes"] == "all" else list(entry["classes"])
 
 
@@ -64,7 +90,8 @@ def classes(profile_name: str) -> list[str]:
 class Run:
     """One run; ``id`` is its name everywhere, in records, tables and under figures.
 
-    ``exposure`` is a source of outliers in the place of the profile's, for the methods that are trained with one.
+    ``changes`` are settings in the place of the profile's, ((name, value), ...), as an ablation makes them: of the
+    detector, or of the split (:data:`OF_THE_SPLIT`). They are part of the run's name.
     """
 
     dataset: str
@@ -72,57 +99,97 @@ class Run:
     method: str
     seed: int
     profile: str
-    exposure: str | None = None
+    changes: tuple = ()
+
+    @property
+    def label(self) -> str:
+        """The method with what was changed: "fcdd", "fcdd+exposure=confetti"."""
+        return self.method + "".join(f"+{key}={value}" for key, value in self.changes)
 
     @property
     def id(self) -> str:
-        method = self.method + (f"+{_slug(self.exposure)}" if self.exposure else "")
-        return f"{self.profile}/{self.dataset}/{method}/{_slug(self.normal)}-seed{self.seed}"
+        return f"{self.profile}/{self.dataset}/{_slug(self.label)}/{_slug(self.normal)}-seed{self.seed}"
 
     @property
     def settings(self) -> dict:
         """The constructor arguments of its detector, without seed and device."""
-        return settings(self.profile, self.method) | ({"exposure": self.exposure} if self.exposure else {})
+        changed = {key: value for key, value in self.changes if key not in OF_THE_SPLIT}
+        return settings(self.profile, self.method, self.dataset) | changed
+
+    @property
+    def shares(self) -> dict:
+        """What it asks of its split."""
+        return METHODS[self.method].shares | {key: value for key, value in self.changes if key in OF_THE_SPLIT}
 
 
-def runs(profile_name: str, methods=None, nominal=None) -> list[Run]:
-    """All runs of a profile, or those of some methods and nominal classes. Raises ValueError for unknown ones."""
-    entry = profile(profile_name)
+def runs(
+    profile_name: str, methods: Sequence[str] | None = None, nominal: Sequence[str] | None = None, dataset=None
+) -> list[Run]:
+    """All runs of a profile on one of its data sets (None: its first), or those of some methods and nominal classes.
+
+    Raises ValueError for unknown ones.
+    """
+    entry = profile(profile_name, dataset)
     for method in methods or []:
-        settings(profile_name, method)
-    unknown = set(nominal or []) - set(classes(profile_name))
+        settings(profile_name, method, dataset)
+    known = classes(profile_name, dataset)
+    unknown = set(nominal or []) - set(known)
     if unknown:
-        raise ValueError(
-            f"unknown classes {sorted(unknown)} in profile {profile_name}; known: {', '.join(classes(profile_name))}"
-        )
+        raise ValueError(f"unknown classes {sorted(unknown)} in profile {profile_name}; known: {', '.join(known)}")
     return [
         Run(entry["dataset"], normal, method, seed, profile_name)
         for method in methods or entry["methods"]
-        for normal in nominal or classes(profile_name)
+        for normal in nominal or known
         for seed in (entry["seeds"][:1] if method in WITHOUT_CHANCE else entry["seeds"])
     ]
 
 
+def ablation(profile_name: str, name: str, dataset: str | None = None) -> list[Run]:
+    """The runs of an ablation of a profile: one method, and one setting that takes several values.
+
+    Raises ValueError for an unknown name.
+    """
+    entry = profile(profile_name, dataset)
+    if name not in entry["ablations"]:
+        raise ValueError(
+            f"unknown ablation {name!r} of {entry['dataset']} in profile {profile_name}; "
+            f"known: {', '.join(entry['ablations']) or 'none'}"
+        )
+    study = {"seeds": entry["seeds"], "classes": classes(profile_name, dataset), "with": {}} | entry["ablations"][name]
+    fixed = tuple((key, _frozen(value)) for key, value in study["with"].items())
+    return [
+        Run(entry["dataset"], normal, study["method"], seed, profile_name, (*fixed, (study["vary"], _frozen(value))))
+        for value in study["values"]
+        for normal in study["classes"]
+        for seed in study["seeds"]
+    ]
+
+
 def run(profile_name: str, method: str, normal: str, seed: int = 0, exposure: str | None = None) -> Run:
-    """One run of a profile by name, to train it in a chapter and to name it under a figure.
+    """One run of a profile's first data set by name, to train it in a chapter and to name it under a figure.
 
     Raises ValueError for unknown names, and for an ``exposure`` that the method would not be trained with.
     """
     settings(profile_name, method)
     if exposure is not None and "exposure" not in inspect.signature(estimator(method)).parameters:
         raise ValueError(f"{method} is trained without outliers, got exposure={exposure!r}; use method hsc or fcdd")
-    return Run(profile(profile_name)["dataset"], normal, method, int(seed), profile_name, exposure)
+    changes = () if exposure is None else (("exposure", exposure),)
+    return Run(data_sets(profile_name)[0], normal, method, int(seed), profile_name, changes)
 
 
-def split(profile_name: str, normal: str, **shares):
+def split(profile_name: str, normal: str, dataset: str | None = None, **shares):
     """The profile's images with ``normal`` nominal, cut to the sizes the profile names.
 
-    ``shares``: labelled, pollution, known_classes and seed, as in :func:`fcdd.datasets.load`.
+    ``shares``: labelled, pollution, known_classes and seed, as in :func:`fcdd.datasets.load`; defects and leak, as k and
+    leak of :func:`fcdd.datasets.defects.with_defects`.
     """
     from .. import datasets
+    from ..datasets.defects import with_defects
 
-    entry = profile(profile_name)
-    whole = datasets.load(entry["dataset"], normal, **shares)
+    entry = profile(profile_name, dataset)
+    defects, leak = shares.pop("defects", 0), shares.pop("leak", False)
+    options = {key: _frozen(value) for key, value in entry["options"].items()}
+    whole = datasets.load(entry["dataset"], normal, **options, **shares)
     train, test = whole.train, whole.test
     if entry["train"]:
         kept = entry["train"] / (~train.anomalous).sum()
@@ -133,13 +200,15 @@ def split(profile_name: str, normal: str, **shares):
         test = test.take(
             [i for name in sorted(set(test.names)) for i in (test.names == name).nonzero()[0][: entry["test"]]]
         )
-    return replace(whole, train=train, test=test)
+    cut = replace(whole, train=train, test=test)
+    if not defects:
+        return cut
+    return with_defects(cut, k=defects, seed=shares.get("seed", 0), leak=leak, share=0.5)  # the paper's share
 
 
 def estimator(method: str):
     """What makes a method's detector, imported now: a class, or a function of fcdd.baselines."""
-    module, name, _ = METHODS[method]
-    return getattr(importlib.import_module(f"fcdd.{module}"), name)
+    return getattr(importlib.import_module(f"fcdd.{METHODS[method].module}"), METHODS[method].estimator)
 
 
 def detector(run: Run, device: str = "auto"):
@@ -151,29 +220,67 @@ def detector(run: Run, device: str = "auto"):
 
 def execute(run: Run, device: str = "auto") -> dict:
     """Trains and evaluates one run; returns its record (see records.py for its form)."""
-    from .. import metrics
+    return execute_all([run], device)[0]
+
+
+def execute_all(runs: list[Run], device: str = "auto") -> list[dict]:
+    """Trains runs of one method at once (:func:`fcdd.detectors.fit_all`), evaluates each; returns their records."""
+    began = time.perf_counter()
+    splits = [split(run.profile, run.normal, run.dataset, **run.shares, seed=run.seed) for run in runs]
+    models = [detector(run, device) for run in runs]
+    if len(runs) == 1:
+        _fit(models[0], splits[0].train)
+    else:
+        from ..detectors import fit_all
+
+        fit_all(models, [data.train.images for data in splits], [data.train.y for data in splits])
+    seconds = (time.perf_counter() - began) / len(runs)
+    return [_record(*parts, seconds) for parts in zip(runs, splits, models, strict=True)]
+
+
+def _fit(model, train) -> None:
+    """Only FCDD learns from masks, and only labelled defects come with some that say more than "nowhere"."""
+    labelled = {} if train.masks is None or not (train.y < 0).any() else {"masks": train.masks}
+    model.fit(train.images, train.y, **labelled)
+
+
+def _record(run: Run, data, model, seconds: float) -> dict:
     from . import code, records
 
     began = time.perf_counter()
-    data = split(run.profile, run.normal, labelled=METHODS[run.method][2], seed=run.seed)
-    model = detector(run, device).fit(data.train.images, data.train.y)
-    fitted = time.perf_counter()
-    scores = -model.score_samples(data.test.images)
+    measured = evaluate(model, data)
     return {
         "schema": records.SCHEMA_VERSION,
-        "run": asdict(run) | {"id": run.id},
+        "run": asdict(run) | {"id": run.id, "changes": dict(run.changes)},
         "settings": run.settings,
-        "selection": selection(run.profile),
-        "metrics": {"auroc": metrics.auroc(data.test.anomalous, scores)},
+        "selection": selection(run.profile, run.dataset),
+        "metrics": measured,
         "history": list(getattr(model, "history_", [])),
         "images": {"train": len(data.train), "test": len(data.test)},
         "data": {"sha256": data_hash(data), "source": _public(data.source)},
         "code": {"sha256": code.of_method(run.method), "commit": records.commit()},
         "device": str(getattr(model, "device_", "cpu")),
         "versions": records.versions(),
-        "seconds": {"fit": fitted - began, "score": time.perf_counter() - fitted},
+        "seconds": {"fit": seconds, "score": time.perf_counter() - began},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def evaluate(model, data) -> dict[str, float]:
+    """AUROC of images; where the test images have masks also AUROC of pixels and AUPRO, at network resolution, and
+    AUROC of pixels at the resolution of the files, if that is another one."""
+    from .. import datasets, metrics
+
+    measured = {"auroc": metrics.auroc(data.test.anomalous, -model.score_samples(data.test.images))}
+    if data.test.masks is None:
+        return measured
+    masks, maps = data.test.masks[:, 0].numpy(), model.anomaly_map(data.test.images)
+    measured |= {"pixel_auroc": metrics.pixel_auroc(masks, maps), "aupro": metrics.aupro(masks, maps)}
+    originals = datasets.original_masks(data) if Path(data.source).is_dir() else []
+    if any(mask.shape != maps.shape[1:] for mask in originals):
+        large = metrics.at_original_resolution(maps, originals)
+        measured["pixel_auroc_original"] = metrics.pixel_auroc(originals, large)
+    return measured
 
 
 def data_hash(data) -> str:
@@ -185,8 +292,12 @@ def data_hash(data) -> str:
     return digest.hexdigest()
 
 
+def _frozen(value):
+    return tuple(value) if isinstance(value, list) else value
+
+
 def _slug(name: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in name.lower())
+    return "".join(c if c.isalnum() or c in "+." else "-" for c in name.lower())
 
 
 def _public(source: str) -> str:

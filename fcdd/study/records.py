@@ -16,13 +16,14 @@ import pandas as pd
 
 from . import code, protocol
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 CHECKOUT = Path(__file__).parents[2]
 ROOT = CHECKOUT if (CHECKOUT / "pyproject.toml").exists() else Path.cwd()  # installed without a checkout: where you are
 FRESH = ROOT / "_build" / "records"
 COMMITTED = ROOT / "data" / "records"
 SCHEMA = json.loads((Path(__file__).parent / "record.schema.json").read_text(encoding="utf-8"))
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+COLUMNS = ["id", "dataset", "normal", "method", "seed", "profile", "auroc"]
 
 
 def path_of(run: protocol.Run, folder: Path = FRESH) -> Path:
@@ -63,34 +64,54 @@ def read(path: Path) -> dict:
     return record
 
 
+def run_of(record: dict) -> protocol.Run:
+    """The run that a record is of."""
+    fields = {key: value for key, value in record["run"].items() if key != "id"}
+    return protocol.Run(**fields | {"changes": tuple((key, _tuple(v)) for key, v in fields["changes"].items())})
+
+
+def stale(record: dict) -> list[str]:
+    """Why a record no longer says what its run would give today; empty if it does.
+
+    "code": the library files behind its method have changed; "settings" or "selection": the profile has; "profile": it
+    no longer names such a run. The data are not read again.
+    """
+    run = run_of(record)
+    try:
+        wanted = {"settings": run.settings, "selection": protocol.selection(run.profile, run.dataset)}
+    except ValueError:
+        return ["profile"]
+    wanted = json.loads(json.dumps(wanted))
+    reasons = ["code"] if record["code"]["sha256"] != code.of_method(run.method) else []
+    return reasons + [key for key, value in wanted.items() if record[key] != value]
+
+
 def is_current(run: protocol.Run, folder: Path = FRESH) -> bool:
     """Whether the run's record exists and was made by today's code, settings and choice of images."""
     try:
-        record = read(path_of(run, folder))
+        return not stale(read(path_of(run, folder)))
     except (FileNotFoundError, ValueError):
         return False
-    wanted = {"settings": run.settings, "selection": protocol.selection(run.profile)}
-    made = {key: record[key] for key in wanted}
-    return record["code"]["sha256"] == code.of_method(run.method) and made == json.loads(json.dumps(wanted))
 
 
-def table(folder: Path = FRESH, profile: str | None = None) -> pd.DataFrame:
+def table(folder: Path = FRESH, profile: str | None = None, dataset: str | None = None) -> pd.DataFrame:
     """The records below a folder as a table, one row a run: profile, dataset, method, normal, seed, auroc, …
 
-    A run with an exposure of its own counts as a method of its own, "fcdd+confetti".
+    A run with changed settings counts as a method of its own, "fcdd+exposure=confetti"; then ``base`` is its method and
+    ``changes`` what was changed. ``stale`` says why a record is out of date, "" if it is not.
     """
-    pattern = f"{profile}/**/*.json" if profile else "**/*.json"
     rows = []
-    for path in sorted(Path(folder).glob(pattern)):
+    for path in sorted(Path(folder).glob(f"{profile or '*'}/{dataset or '*'}/**/*.json")):
         record = read(path)
         made = {"seconds": record["seconds"]["fit"], "device": record["device"], "date": record["date"]}
         run = dict(record["run"])
-        exposure = run.pop("exposure", None)
-        run["method"] += f"+{exposure}" if exposure else ""
-        rows.append({**run, **record["metrics"], **made, "code": record["code"]["sha256"][:12]})
-    return pd.DataFrame(
-        rows, columns=None if rows else ["id", "dataset", "normal", "method", "seed", "profile", "auroc"]
-    )
+        names = {"method": run_of(record).label, "base": run["method"], "stale": ", ".join(stale(record))}
+        rows.append({**run, **names, **record["metrics"], **made, "code": record["code"]["sha256"][:12]})
+    return pd.DataFrame(rows, columns=None if rows else COLUMNS)
+
+
+def _tuple(value):
+    return tuple(value) if isinstance(value, list) else value
 
 
 def commit() -> str:
