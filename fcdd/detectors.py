@@ -5,6 +5,7 @@ All follow scikit-learn: constructors only store, ``score_samples`` is higher fo
 """
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from . import augment, explain, exposure, networks, objectives, receptive, training
+from . import augment, explain, exposure, networks, objectives, receptive, stacking, training
 from .checks import as_images, as_labels, as_masks, check_option
 
 # A keyword-only constructor that only stores, as scikit-learn asks for; its parameters are the annotated fields.
@@ -66,6 +67,13 @@ class _DeepDetector(ScoreMixin, BaseEstimator):
         anomalous pixels, for FCDD's pixel-wise loss. Returns self. Raises ValueError for input of another shape, type
         or range, and RuntimeError if the network has learnt a constant.
         """
+        data = self._inputs(X, y, masks)
+        with training.progress(self._all_epochs(), f"{type(self).__name__}, {self.epochs} epochs") as bar:
+            _fit_stack([self], [data], bar)
+        return self
+
+    def _inputs(self, X, y=None, masks=None) -> tuple:
+        """The images, labels and masks to learn from, checked, and the parameters with them."""
         images, labels = as_images(X), as_labels(y, len(X))
         if masks is not None and not isinstance(self, FCDD):
             raise ValueError(f"expected no masks: only FCDD learns from masks, {type(self).__name__} does not")
@@ -73,24 +81,24 @@ class _DeepDetector(ScoreMixin, BaseEstimator):
         masks = self._masks(as_masks(masks, images, labels), images, labels)
         if not self.learns_from_anomalies:
             images, labels = images[labels >= 0], labels[labels >= 0]
+        return images, labels, masks
+
+    def _start(self, images, labels, masks) -> training.Batches:
+        """Makes the network and the normalisation; returns the source of training batches."""
         self.device_ = training.pick_device(self.device)
         self.image_shape_ = tuple(images.shape[1:])
-        nominal = images[labels >= 0]
         self.network_ = self._build()
         # Pretrained layers demand the normalisation that they were trained with.
         kind = getattr(self.network_, "normalisation", None) or self.normalisation
-        self.normalisation_ = augment.fit_normalisation(nominal, kind)
-        batches = self._batches(images, labels, masks)
-        self._before(batches)
-        title, schedule = f"{type(self).__name__}, {self.epochs} epochs", self._schedule()
-        self.history_ = training.train(
-            self.network_, self._loss, batches, schedule, after_batch=self._after_batch, title=title
-        )
+        self.normalisation_ = augment.fit_normalisation(images[labels >= 0], kind)
+        return self._batches(images, labels, masks)
+
+    def _finish(self, nominal):
+        """The threshold, from the scores of the nominal training images."""
         scores = self.anomaly_score(nominal)
         refuse_collapse(scores, type(self).__name__, self._rounding())
         self.offset_ = -float(np.quantile(scores, 1 - self.nu))
         self._after(scores)
-        return self
 
     def _batches(self, images, labels, masks) -> training.Batches:
         """The source of training batches, on the device, its random stream begun by ``seed``."""
@@ -180,8 +188,11 @@ class _DeepDetector(ScoreMixin, BaseEstimator):
         """What is anomalous in each image, or None if the objective asks for whole images only."""
         return masks
 
-    def _before(self, batches):
-        """Before training: centers, pretraining."""
+    def _all_epochs(self) -> int:
+        return self.epochs + getattr(self, "pretrain_epochs", 0)
+
+    def _before(self, members, batches, bar):
+        """Before training, for all members of a stack at once: centers, pretraining."""
 
     def _after_batch(self, epoch, outputs):
         """After every step: the radius of soft-boundary Deep SVDD."""
@@ -197,18 +208,24 @@ class _DeepDetector(ScoreMixin, BaseEstimator):
 class _CenterMixin:
     """Deep SVDD's and Deep SAD's fixed center, and the pretraining that gives it a meaning."""
 
-    def _before(self, batches):
+    def _before(self, members, batches, bar):
         if self.pretrain_epochs:
             # The encoder inside the autoencoder is network_ itself, so what it learns cannot get lost in between.
-            autoencoder = with_decoder(self.network_, self.image_shape_, self.seed, self.device_)
-            schedule = self._schedule(self.pretrain_epochs)
-            training.train(autoencoder, mean_error, batches, schedule, title="pretraining")
-        z = training.forward(self.network_, batches.images, self.normalisation_, self.device_)
-        self.center_ = away_from_zero(z.mean(0)).to(self.device_)
-        self.radius_ = 0.0
+            autoencoders = [with_decoder(m.network_, m.image_shape_, m.seed, m.device_) for m in members]
+            with stacking.together(autoencoders) as network:
+                training.train(network, mean_error, batches, self._schedule(self.pretrain_epochs), bar=bar)
+        for member, images in zip(members, batches.images.chunk(len(members)), strict=True):
+            z = training.forward(member.network_, images, member.normalisation_, member.device_)
+            member.center_, member.radius_ = away_from_zero(z.mean(0)).to(member.device_), 0.0
+        self.center_ = torch.stack([member.center_ for member in members])
+        self.radius_ = self.center_.new_zeros(len(members))
 
     def _score(self, z):
-        return objectives.deep_svdd(z, self.center_)
+        return objectives.deep_svdd(z, self._center(z))
+
+    def _center(self, z):
+        """The center; during training, when there is one for each member of a stack, that of each row."""
+        return self.center_ if self.center_.ndim == 1 else of_each_row(self.center_, z)
 
     def _after(self, scores):
         if not self.radius_:
@@ -216,6 +233,11 @@ class _CenterMixin:
 
     def _rounding(self):
         return float((10 * torch.finfo(torch.float32).eps * self.center_.norm()) ** 2)
+
+
+def of_each_row(values: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    """``values`` (M, ...), one for each member of a stack, spread over the rows of ``z`` (M·B, ...), B for each."""
+    return values.repeat_interleave(len(z) // len(values), 0)
 
 
 def away_from_zero(center: torch.Tensor, epsilon: float = 0.1) -> torch.Tensor:
@@ -228,6 +250,8 @@ def away_from_zero(center: torch.Tensor, epsilon: float = 0.1) -> torch.Tensor:
 
 class Reconstruction(nn.Module):
     """An encoder with its mirror: (N, C, H, W) images in, squared reconstruction errors of the same shape out."""
+
+    stackable = True  # nothing here mixes channels, so that images of several models may lie side by side
 
     def __init__(self, encoder, decoder):
         super().__init__()
@@ -298,16 +322,13 @@ class DeepSVDD(_CenterMixin, _DeepDetector):
 
     def _loss(self, z, y, masks):
         if self.objective == "soft-boundary":
-            return objectives.soft_boundary(z, self.center_, self.radius_, self.nu)
-        return objectives.deep_svdd(z, self.center_)
+            return objectives.soft_boundary(z, self._center(z), of_each_row(self.radius_, z), self.nu)
+        return objectives.deep_svdd(z, self._center(z))
 
     def _after_batch(self, epoch, outputs):
         if self.objective == "soft-boundary" and epoch >= self.warmup_epochs:
-            self.radius_ = torch.quantile(self._score(outputs).sqrt(), 1 - self.nu)
-
-    def _after(self, scores):
-        self.radius_ = float(self.radius_)
-        super()._after(scores)
+            distances = self._score(outputs).sqrt().unflatten(0, (len(self.radius_), -1))
+            self.radius_ = torch.quantile(distances, 1 - self.nu, 1)
 
 
 @parameters
@@ -328,7 +349,7 @@ class DeepSAD(_CenterMixin, _DeepDetector):
     normalisation: str = "unit"
 
     def _loss(self, z, y, masks):
-        return objectives.deep_sad(z, self.center_, y, self.eta)
+        return objectives.deep_sad(z, self._center(z), y, self.eta)
 
 
 @parameters
@@ -468,3 +489,111 @@ class Autoencoder(_DeepDetector):
         return training.forward(
             self.network_, images, self.normalisation_, self.device_, head=lambda errors: errors.mean(1)
         ).numpy()
+
+
+def fit_all(detectors: Sequence, X: Sequence, y: Sequence | None = None, *, limit: int | None = None, title=None):
+    """Fits several deep detectors, each to its own images, in the time of a few: networks that are alike are stacked.
+
+    X, y: one entry for each detector, as in ``fit``. Each gets the weights, center, threshold and history that ``fit``
+    would give it, up to rounding. Detectors are stacked if they differ in nothing but seed, source of outliers and
+    images, of which there must be as many; those that cannot be stacked (:class:`fcdd.stacking.Stack`) are trained one
+    after another. ``limit``: the size of a stack, by default as many as fit into memory and are faster so
+    (:func:`fcdd.stacking.limit`). ``title`` stands beside the progress bar. Returns the detectors.
+    Raises as ``fit`` does; then the detectors of the stack that failed are left unfitted, and those after it.
+    Taught in: chapter 08.
+    """
+    detectors, labels = list(detectors), [None] * len(X) if y is None else list(y)
+    if not all(isinstance(detector, _DeepDetector) for detector in detectors):
+        raise ValueError("expected deep detectors: DeepSVDD, DeepSAD, HSC, FCDD or Autoencoder")
+    if not len(X) == len(labels) == len(detectors) == len({id(detector) for detector in detectors}):
+        raise ValueError(
+            f"expected images and labels for each of {len(detectors)} different detectors, "
+            f"got {len(X)} and {len(labels)}"
+        )
+    if limit is not None and limit < 1:
+        raise ValueError(f"expected a limit of at least 1 network, or None for the best, got {limit}")
+    data = [detector._inputs(images, own) for detector, images, own in zip(detectors, X, labels, strict=True)]
+    stacks = _stacks(detectors, data, limit)
+    for detector in detectors:
+        _forget(detector)
+    title = title or f"{len(detectors)} models"
+    with training.progress(sum(detector._all_epochs() for detector in detectors), title) as bar:
+        for stack in stacks:
+            _fit_or_split([detectors[k] for k in stack], [data[k] for k in stack], bar)
+    return detectors
+
+
+def _stacks(detectors, data, limit) -> list[list[int]]:
+    """Which detectors to train at once, by their places in the list; a kind's stacks are of about one size."""
+    kinds = {}
+    for k, (detector, own) in enumerate(zip(detectors, data, strict=True)):
+        kinds.setdefault(_kind(detector, own), []).append(k)
+    stacks = []
+    for places in kinds.values():
+        size = _stack_size(detectors[places[0]], data[places[0]][0], limit) if len(places) > 1 else 1
+        parts = np.array_split(places, -(-len(places) // size))
+        stacks += [part.tolist() for part in parts]
+    return stacks
+
+
+def _kind(detector, data) -> tuple:
+    """What detectors must have in common to be stacked."""
+    images, _, masks = data
+    own = ("seed", "exposure", "exposure_limit", "exposure_without")
+    settings = {name: value for name, value in detector.get_params(deep=False).items() if name not in own}
+    network = settings["network"]
+    frozen = [p.requires_grad for p in network.parameters()] if isinstance(network, nn.Module) else None
+    look = tuple(images.shape), images.dtype, masks is None, detector.exposure is None
+    return type(detector), repr(settings), repr(frozen), *look
+
+
+def _stack_size(detector, images, limit) -> int:
+    """The limit of a stack of detectors like this one."""
+    probe = copy.copy(detector)
+    probe.device_, probe.image_shape_ = training.pick_device(probe.device), tuple(images.shape[1:])
+    network = probe._build()
+    if not stacking.stackable(network, probe.image_shape_):
+        return 1
+    # Images lie on the device twice for a moment, beside about as many outliers.
+    data = 3 * images.numel() * images.element_size()
+    return limit or stacking.limit(network, probe.image_shape_, probe.batch_size, data, probe.device_)
+
+
+def _fit_or_split(members, data, bar) -> None:
+    """Fits a stack; if it does not fit into the memory of a GPU, one half of it after the other."""
+    done, half = bar.n, -(-len(members) // 2)
+    try:
+        return _fit_stack(members, data, bar)
+    except torch.OutOfMemoryError:
+        if half == len(members):
+            raise
+    torch.cuda.empty_cache()
+    bar.update(done - bar.n)
+    for part in (slice(half), slice(half, None)):
+        _fit_or_split(members[part], data[part], bar)
+
+
+def _fit_stack(members, data, bar) -> None:
+    """Fits detectors of one kind at once, from their :meth:`_DeepDetector._inputs`; a single one in the same way."""
+    try:
+        batches = training.together([m._start(*own) for m, own in zip(members, data, strict=True)])
+        lead = copy.copy(members[0])  # speaks for all of them: its center and radius are those of all members
+        lead._before(members, batches, bar)
+        with stacking.together([m.network_ for m in members]) as network:
+            schedule = lead._schedule()
+            histories = training.train(network, lead._loss, batches, schedule, after_batch=lead._after_batch, bar=bar)
+        for k, (member, (images, labels, _)) in enumerate(zip(members, data, strict=True)):
+            member.history_ = histories if len(members) == 1 else histories[k]
+            if hasattr(lead, "radius_"):
+                member.radius_ = float(lead.radius_[k])
+            member._finish(images[labels >= 0])
+    except BaseException:
+        for member in members:
+            _forget(member)
+        raise
+
+
+def _forget(detector) -> None:
+    """Unfits it: what was fitted in part, or to other images, must not score."""
+    for name in [name for name in vars(detector) if name.endswith("_") and not name.startswith("_")]:
+        delattr(detector, name)

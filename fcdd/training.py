@@ -1,15 +1,21 @@
 """One training loop for all deep detectors, and the batched forward pass for scoring.
 
 The data set lies on the device as uint8; outliers are mixed in, images augmented and normalised batch by batch with
-tensor operations. Taught in: chapter 02 (the loop) and 04 (outlier exposure).
+tensor operations. Several models of one architecture train at once when their batches lie end to end: each sees the
+images and random numbers that it would see alone. Taught in: chapter 02 (the loop), 04 (outlier exposure) and 08.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Generator, Tensor, nn
 from tqdm import tqdm
+
+from .augment import Draws, Normalisation, draw, papers_recipe
 
 
 def pick_device(device: str = "auto") -> torch.device:
@@ -81,30 +87,41 @@ class Batches:
     """Endless source of training batches: shuffled, part of the nominal images replaced by outliers, augmented.
 
     images (N, C, H, W), y (N,), masks (N, 1, H, W) or None, all on one device. ``exposure`` is a source of outliers
-    (see :mod:`fcdd.exposure`) that replaces each nominal image with probability ``share``.
+    (see :mod:`fcdd.exposure`) that replaces each nominal image with probability ``share``. For several models, see
+    :func:`together`: images, y and masks lie end to end, each model has its generator.
     """
 
     images: Tensor
     y: Tensor
     prepare: Callable[[Tensor], Tensor]  # normalisation
-    generator: Generator
+    generator: Draws
     masks: Tensor | None = None
     exposure: Callable | None = None
     share: float = 0.5
     augment: Callable | None = None  # (images, masks, generator) → (images, masks)
 
+    @property
+    def models(self) -> int:
+        return 1 if isinstance(self.generator, Generator) else len(self.generator)
+
     def epoch(self, batch_size: int):
-        """Yields (x, y, masks) until every image was drawn once; a last batch of one image is left out."""
-        order = torch.randperm(len(self.images), generator=self.generator, device=self.images.device)
-        for chosen in order.split(batch_size):
-            if len(chosen) > 1 or len(order) == 1:
-                yield self._batch(chosen)
+        """Yields (x, y, masks) until every image was drawn once; a last batch of one image is left out.
+
+        Of several models a batch holds ``batch_size`` images each, those of the first model first.
+        """
+        device, count = self.images.device, len(self.images) // self.models
+        shuffle = [self.generator] if self.models == 1 else self.generator
+        order = torch.stack([torch.randperm(count, generator=one, device=device) for one in shuffle])
+        order += count * torch.arange(self.models, device=device)[:, None]
+        for chosen in order.split(batch_size, 1):
+            if chosen.shape[1] > 1 or count == 1:
+                yield self._batch(chosen.flatten())
 
     def _batch(self, chosen: Tensor):
         x, y = self.images[chosen], self.y[chosen]
         masks = None if self.masks is None else self.masks[chosen]
         if self.exposure is not None:
-            swap = torch.rand(len(x), generator=self.generator, device=x.device) < self.share
+            swap = draw(torch.rand, (len(x),), self.generator, x.device) < self.share
             swap &= y >= 0  # labelled anomalies stay
             outliers, where = self.exposure(x, self.generator)
             x, y = torch.where(swap[:, None, None, None], outliers, x), torch.where(swap, -1, y)
@@ -115,41 +132,118 @@ class Batches:
         return self.prepare(x), y, masks
 
 
+def together(batches: Sequence[Batches]) -> Batches:
+    """The batches of several models as one, or the only one itself.
+
+    Raises ValueError unless all have as many images, of one shape and type, with or without masks and outliers, and
+    one kind of normalisation and augmentation.
+    """
+    if len(batches) == 1:
+        return batches[0]
+    first = batches[0]
+    kinds = {
+        (tuple(b.images.shape), b.images.dtype, b.masks is None, b.exposure is None, b.share, b.augment)
+        + ((b.prepare.contrast,) if isinstance(b.prepare, Normalisation) else (b.prepare,))
+        for b in batches
+    }
+    if len(kinds) > 1:
+        raise ValueError(
+            "expected models with the same number, shape and type of images, masks and outliers for all or none, and "
+            f"one kind of normalisation and augmentation, got {len(kinds)} kinds; train them one after another"
+        )
+    prepare = first.prepare
+    if isinstance(prepare, Normalisation):
+        constants = (torch.stack([getattr(b.prepare, name) for b in batches]) for name in ("shift", "scale"))
+        prepare = Normalisation(prepare.contrast, *constants)
+    return Batches(
+        torch.cat([b.images for b in batches]),
+        torch.cat([b.y for b in batches]),
+        prepare,
+        [b.generator for b in batches],
+        None if first.masks is None else torch.cat([b.masks for b in batches]),
+        None if first.exposure is None else _in_parts([b.exposure for b in batches]),
+        first.share,
+        # The other recipes draw as they go, so that they are called for each model.
+        first.augment if first.augment in (None, papers_recipe) else _in_parts([first.augment] * len(batches)),
+    )
+
+
+def _in_parts(functions: Sequence[Callable]) -> Callable:
+    """Sources of outliers or recipes of augmentation, each for its part of a batch with its generator."""
+
+    def apply(*arguments):
+        *tensors, generators = arguments
+        parts = zip(*([None] * len(functions) if t is None else t.chunk(len(functions)) for t in tensors), strict=True)
+        results = [f(*part, g) for f, part, g in zip(functions, parts, generators, strict=True)]
+        return tuple(None if part[0] is None else torch.cat(part) for part in zip(*results, strict=True))
+
+    return apply
+
+
+def _epoch(network, loss, batches, batch_size, optimizer, half, after_batch) -> Tensor:
+    """One pass over the images; the mean loss of each model (M,), on the device."""
+    network.train()
+    losses = []
+    for x, y, masks in batches.epoch(batch_size):
+        optimizer.zero_grad(set_to_none=True)
+        with half:
+            outputs = network(x.contiguous(memory_format=torch.channels_last)).float()
+        value = loss(outputs, y, masks).unflatten(0, (batches.models, -1)).mean(1)
+        value.sum().backward()  # no weight belongs to two models, so that each has the gradient of its own loss
+        optimizer.step()
+        losses.append(value.detach())
+        if after_batch is not None:
+            after_batch(outputs.detach())
+    return torch.stack(losses, 1).mean(1)
+
+
 def train(
-    network: nn.Module, loss: Callable, batches: Batches, schedule: Schedule, *, after_batch=None, title="training"
-):
+    network: nn.Module,
+    loss: Callable,
+    batches: Batches,
+    schedule: Schedule,
+    *,
+    after_batch=None,
+    title="training",
+    bar: tqdm | None = None,
+) -> list[float] | list[list[float]]:
     """Minimises the mean of ``loss(outputs, y, masks)`` → (N,) over ``network``; returns the loss of every epoch.
 
-    ``after_batch(epoch, outputs)`` is called after every step (Deep SVDD's radius lives there). The network is left in
-    evaluation mode. Losses stay on the device until an epoch ends. Raises FloatingPointError if the loss is not
-    finite, naming the epoch.
+    With the ``batches`` of several models ``network`` is their :class:`fcdd.stacking.Stack`, each mean runs over the
+    images of one model, and there is a list of losses for each; all share the schedule. ``after_batch(epoch,
+    outputs)`` is called after every step (Deep SVDD's radius lives there). The network is left in evaluation mode.
+    Losses stay on the device until an epoch ends. ``bar`` counts the epochs of all models, if it is not to be one of
+    its own. Raises FloatingPointError if a loss is not finite, naming the epoch.
     """
     optimizer, decay = schedule.make(network)
     half = mixed_precision(batches.images.device)
     history = []
-    with tqdm(range(schedule.epochs), desc=title, unit="epoch", leave=False, delay=3) as bar:
-        for epoch in bar:
-            network.train()
-            losses = []
-            for x, y, masks in batches.epoch(schedule.batch_size):
-                optimizer.zero_grad(set_to_none=True)
-                with half:
-                    outputs = network(x.contiguous(memory_format=torch.channels_last)).float()
-                value = loss(outputs, y, masks).mean()
-                value.backward()
-                optimizer.step()
-                losses.append(value.detach())
-                if after_batch is not None:
-                    after_batch(epoch, outputs.detach())
+    with progress(schedule.epochs * batches.models, title) if bar is None else nullcontext(bar) as bar:
+        for epoch in range(schedule.epochs):
+            after = after_batch and partial(after_batch, epoch)
+            history.append(_epoch(network, loss, batches, schedule.batch_size, optimizer, half, after).tolist())
             decay.step()
-            history.append(float(torch.stack(losses).mean()))
-            bar.set_postfix(loss=f"{history[-1]:.4g}", refresh=False)
-            if not torch.isfinite(torch.tensor(history[-1])):
-                raise FloatingPointError(
-                    f"the loss became {history[-1]} in epoch {epoch + 1}; try a smaller learning_rate"
-                )
+            bar.update(batches.models)
+            bar.set_postfix(loss=f"{sum(history[-1]) / batches.models:.4g}", refresh=False)
+            refuse_infinite(history[-1], epoch)
     network.eval()
-    return history
+    histories = [list(losses) for losses in zip(*history, strict=True)]
+    return histories if batches.models > 1 else histories[0]
+
+
+def progress(epochs: int, title: str) -> tqdm:
+    """A bar that counts the epochs of all models; hidden for what takes three seconds or less."""
+    return tqdm(total=epochs, desc=title, unit="epoch", leave=False, delay=3)
+
+
+def refuse_infinite(losses: list[float], epoch: int) -> None:
+    """Raises FloatingPointError if a model's loss is not finite; ``epoch`` counts from 0."""
+    wrong = [k for k, loss in enumerate(losses) if not math.isfinite(loss)]
+    if wrong:
+        which = f" of model {', '.join(str(k + 1) for k in wrong)} of {len(losses)}" if len(losses) > 1 else ""
+        raise FloatingPointError(
+            f"the loss{which} became {losses[wrong[0]]} in epoch {epoch + 1}; try a smaller learning_rate"
+        )
 
 
 def forward(
