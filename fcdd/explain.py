@@ -30,25 +30,31 @@ def blur(maps, sigma: float, extent: int | None = None) -> np.ndarray:
     return ndimage.gaussian_filter(np.asarray(maps, np.float32), sigma, mode="mirror", radius=radius, axes=(1, 2))
 
 
-def for_display(maps, quantile: float = 0.85, per_image: bool = False) -> np.ndarray:
+def for_display(maps, quantile: float = 0.85, per_image: bool = False, limits=None) -> np.ndarray:
     """Scales heatmaps (N, H, W) to [0, 1]: 0 at the lowest value, 1 at the ``quantile``, clipped above.
 
     With ``per_image`` every image has its own scale (where is it most anomalous?), otherwise all share one (which is
-    more anomalous?). Source: the official FCDD code.
+    more anomalous?); ``limits``, from :func:`display_limits`, carry one scale over several calls. Source: the official
+    FCDD code.
     """
     maps = np.asarray(maps, np.float32)
-    axes = (1, 2) if per_image else None
-    low = maps.min(axes, keepdims=True)
-    high = np.quantile(maps, quantile, axes, keepdims=True)
+    low, high = display_limits(maps, quantile, (1, 2) if per_image else None) if limits is None else limits
     return np.clip((maps - low) / np.maximum(high - low, np.finfo(np.float32).tiny), 0, 1)
 
 
-def write_overlays(folder, names, images: Tensor, maps) -> None:
-    """Writes each image beside itself with its heatmap on top, as ``folder/<name>.png``; all maps share one scale."""
+def display_limits(maps, quantile: float = 0.85, axes=None):
+    """The lowest value and the ``quantile`` of heatmaps (N, H, W), over all or along ``axes``, which are kept."""
+    maps = np.asarray(maps, np.float32)
+    return maps.min(axes, keepdims=True), np.quantile(maps, quantile, axes, keepdims=True)
+
+
+def write_overlays(folder, names, images: Tensor, maps, limits=None) -> None:
+    """Writes each image beside itself with its heatmap on top, as ``folder/<name>.png``; all maps share one scale, from
+    the lowest to the 99th percentile, or the ``limits`` of several calls."""
     import matplotlib.pyplot as plt
 
     folder = Path(folder)
-    for name, image, heat in zip(names, images, for_display(maps, 0.99), strict=True):
+    for name, image, heat in zip(names, images, for_display(maps, 0.99, limits=limits), strict=True):
         picture = np.asarray(image.float() / 255).transpose(1, 2, 0)
         picture = np.broadcast_to(picture, (*picture.shape[:2], 3))
         colours = plt.get_cmap("magma")(heat)[..., :3]

@@ -78,6 +78,12 @@ def test_display_of_constant_maps():
     assert (explain.for_display(np.full((2, 4, 4), 3.0), per_image=True) == 0).all()
 
 
+def test_display_in_batches_shares_one_scale():
+    limits = explain.display_limits(MAPS, 0.9)
+    batches = [explain.for_display(part, limits=limits) for part in (MAPS[:2], MAPS[2:])]
+    assert (np.concatenate(batches) == explain.for_display(MAPS, 0.9)).all()
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_overlays(tmp_path, channels):
     images = torch.randint(0, 256, (2, channels, 10, 10), dtype=torch.uint8)
