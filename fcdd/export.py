@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from . import augment, detectors, svdd
+from . import augment, detectors, patches, svdd
 
 FORMAT = "fcdd-1"
 ESTIMATORS = (
@@ -23,8 +23,10 @@ ESTIMATORS = (
     detectors.HSC,
     detectors.FCDD,
     detectors.Autoencoder,
+    patches.PatchNeighbours,
 )
 KNOWN = {cls.__name__: cls for cls in ESTIMATORS}
+TUPLES = ("milestones", "layers")  # parameters that JSON turns into lists
 
 
 def save(detector, path) -> None:
@@ -36,7 +38,7 @@ def save(detector, path) -> None:
     parameters = {
         key: value.item() if isinstance(value, np.generic) else value for key, value in _named(detector).items()
     }
-    tensors, fitted = _svdd_state(detector) if isinstance(detector, svdd.SVDD) else _deep_state(detector)
+    tensors, fitted = _svdd_state(detector) if isinstance(detector, svdd.SVDD) else _network_state(detector)
     metadata = {"format": FORMAT, "class": type(detector).__name__}
     metadata |= {"parameters": json.dumps(parameters), "fitted": json.dumps(fitted)}
     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -59,12 +61,19 @@ def _named(detector) -> dict:
     return parameters
 
 
-def _deep_state(detector) -> tuple[dict, dict]:
-    fitted = {"offset": detector.offset_, "radius": getattr(detector, "radius_", None), "history": detector.history_}
-    fitted |= {"image_shape": detector.image_shape_, "contrast": detector.normalisation_.contrast}
+def _network_state(detector) -> tuple[dict, dict]:
+    """What a fitted network scores with: its weights and constants, and the center or the bank if there is one."""
+    check_is_fitted(detector, "network_")
+    fitted = {"offset": detector.offset_, "contrast": detector.normalisation_.contrast}
+    fitted |= {"image_shape": detector.image_shape_, "radius": getattr(detector, "radius_", None)}
+    fitted |= {"history": getattr(detector, "history_", None)}
     tensors = {f"network.{key}": value for key, value in detector.network_.state_dict().items()}
     tensors |= {"shift": detector.normalisation_.shift, "scale": detector.normalisation_.scale}
-    return tensors | ({"center": detector.center_} if hasattr(detector, "center_") else {}), fitted
+    if hasattr(detector, "center_"):
+        tensors["center"] = detector.center_
+    if hasattr(detector, "bank_"):
+        tensors["bank"] = torch.from_numpy(detector.bank_)
+    return tensors, fitted
 
 
 def _svdd_state(detector) -> tuple[dict, dict]:
@@ -103,7 +112,8 @@ def load(path, expected=None):
         detector = cls(**parameters)
         vars(detector).update(fitted, **{key: value.numpy() for key, value in tensors.items()})
         return detector
-    return _restore(cls(**{**parameters, "milestones": tuple(parameters["milestones"])}), fitted, tensors)
+    parameters |= {name: tuple(parameters[name]) for name in TUPLES if name in parameters}
+    return _restore(cls(**parameters), fitted, tensors)
 
 
 def _restore(detector, fitted, tensors):
@@ -113,9 +123,13 @@ def _restore(detector, fitted, tensors):
     detector.network_ = detector._build().eval()
     weights = {key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")}
     detector.network_.load_state_dict(weights)
-    detector.offset_, detector.history_ = fitted["offset"], fitted["history"]
+    detector.offset_ = fitted["offset"]
+    if fitted["history"] is not None:
+        detector.history_ = fitted["history"]
     if "center" in tensors:
         detector.center_, detector.radius_ = tensors["center"], fitted["radius"]
+    if "bank" in tensors:
+        detector._remember(tensors["bank"])
     return detector
 
 

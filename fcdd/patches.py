@@ -68,8 +68,7 @@ class PatchNeighbours(ScoreMixin, BaseEstimator):
         order = torch.randperm(len(images), generator=generator)
         held = max(1, len(images) // 5)
         patches = self._sample(images[order[held:]], generator)
-        self.bank_ = (coreset(patches, self.bank, generator) if self.subsample == "coreset" else patches).numpy()
-        self.search_ = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(self.bank_)
+        self._remember(coreset(patches, self.bank, generator) if self.subsample == "coreset" else patches)
         self.offset_ = -float(np.quantile(self.anomaly_score(images[order[:held]]), 1 - self.nu))
         return self
 
@@ -93,6 +92,23 @@ class PatchNeighbours(ScoreMixin, BaseEstimator):
             found = self.search_.kneighbors(features.flatten(0, 2).numpy())[0]
             maps.append(found.reshape(features.shape[:3]).astype(np.float32))
         return np.concatenate(maps)
+
+    def save(self, path):
+        """Writes parameters, network, bank and threshold to one safetensors file."""
+        import fcdd  # the writer by its full name: what writes a model is no part of what its numbers depend on
+
+        fcdd.export.save(self, path)
+
+    @classmethod
+    def load(cls, path):
+        """The detector that :meth:`save` wrote, on the CPU. Raises ValueError if it is of another class."""
+        import fcdd
+
+        return fcdd.export.load(path, cls)
+
+    def _remember(self, bank: Tensor):
+        self.bank_ = bank.numpy()
+        self.search_ = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(self.bank_)
 
     def _build(self) -> nn.Module:
         """The layers that are needed, initialised by ``seed`` where there are no weights, on the device."""

@@ -7,10 +7,12 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from sklearn.exceptions import NotFittedError
 from torch import nn
 
 import fcdd
 from fcdd import export
+from fcdd.patches import PatchNeighbours
 
 FITS = {
     "DeepSVDD": {"network": "mnist_lenet", "objective": "soft-boundary", "warmup_epochs": 0, "milestones": (1,)},
@@ -53,6 +55,11 @@ def test_a_loaded_detector_saves_to_the_same_file(detector, tmp_path):
     first, second = tmp_path / "1.safetensors", tmp_path / "2.safetensors"
     detector.save(first)
     export.load(str(first)).save(str(second))
+    assert_same(first, second)
+
+
+def assert_same(first, second):
+    """Two files hold the same; their bytes may differ, as the order of the metadata is open."""
     with safe_open(first, "pt") as one, safe_open(second, "pt") as two:
         assert one.metadata() == two.metadata() and set(one.keys()) == set(two.keys())
         assert all(torch.equal(one.get_tensor(key), two.get_tensor(key)) for key in one.keys())  # noqa: SIM118
@@ -189,6 +196,27 @@ def test_svdd_round_trip(options, tmp_path):
     assert twin.get_params() == sphere.get_params() and twin.radius_ == sphere.radius_
     with pytest.raises(ValueError, match="holds a SVDD, expected a FCDD"):
         fcdd.FCDD.load(tmp_path / "s.safetensors")
+
+
+def test_patch_memory_round_trip(trousers, tmp_path):
+    first, second = tmp_path / "1.safetensors", tmp_path / "2.safetensors"
+    memory = PatchNeighbours(network="fcdd_cnn28", layers=(2, 5), bank=300, sigma=1.0, device="cpu")
+    with pytest.raises(NotFittedError):
+        memory.save(first)
+    memory.fit(trousers.train.images)
+    memory.save(first)
+    twin = PatchNeighbours.load(first)
+    for method in ("anomaly_score", "decision_function", "predict", "anomaly_map"):
+        np.testing.assert_array_equal(
+            getattr(twin, method)(trousers.test.images), getattr(memory, method)(trousers.test.images)
+        )
+    assert twin.get_params() == memory.get_params() and twin.layers == (2, 5)
+    twin.save(second)
+    assert_same(first, second)
+    again = twin.fit(trousers.train.images)
+    np.testing.assert_array_equal(again.bank_, memory.bank_)
+    with pytest.raises(ValueError, match="holds a PatchNeighbours, expected a FCDD; call PatchNeighbours.load"):
+        fcdd.FCDD.load(first)
 
 
 def test_svdd_with_a_kernel_of_ones_own_is_not_saved(tmp_path):
