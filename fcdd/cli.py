@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from tqdm import tqdm
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -78,25 +79,90 @@ def score(
     images: Annotated[Path, typer.Argument(help="folder of images to judge")],
     model: Annotated[Path, typer.Option(help="a model that fit wrote")] = Path("model.safetensors"),
     heatmaps: Annotated[Path | None, typer.Option(help="folder for heatmaps, one PNG an image")] = None,
+    device: Device = "auto",
 ) -> None:
-    """Scores images with a model: anomaly score, verdict and, if asked for, heatmaps."""
-    from . import datasets, explain, export
+    """Scores images with a model: one line an image with its anomaly score, verdict and name; heatmaps if asked for.
+
+    The folder may be larger than the memory: images are read, judged and forgotten batch by batch. All heatmaps share
+    one scale, set by a few hundred images spread evenly over the folder. Images that cannot be read are listed at the
+    end, after the results of all others; the exit code is then 1.
+    """
+    from . import explain
+    from .datasets import folders
+
+    detector, files = _loaded(model, device), folders.pictures(images)
+    if not files:
+        raise FileNotFoundError(
+            f"expected images below {images}, found none (of {', '.join(sorted(folders.SUFFIXES))})"
+        )
+    limits = None if heatmaps is None else _heatmap_limits(detector, files)
+    damaged: dict[Path, str] = {}
+    for some, X in _batches(files, detector.image_shape_, damaged):
+        names = [file.relative_to(images) for file in some]
+        scores = detector.anomaly_score(X)
+        with tqdm.external_write_mode():
+            for name, value in zip(names, scores, strict=True):
+                verdict = "nominal  " if -value >= detector.offset_ else "[bold]anomalous[/]"
+                console.print(f"{value:<9.4g}  {verdict}  {escape(str(name))}", soft_wrap=True, highlight=False)
+        if heatmaps is not None:
+            explain.write_overlays(
+                heatmaps, [name.with_suffix("") for name in names], X, detector.anomaly_map(X), limits
+            )
+    if heatmaps is not None:
+        console.print(f"{len(files) - len(damaged)} heatmaps in {heatmaps}", markup=False)
+    if damaged:
+        listed = "\n".join(f"- {file}: cannot be read ({reason})" for file, reason in damaged.items())
+        raise ValueError(f"{len(damaged)} of {len(files)} images could not be judged:\n{listed}")
+
+
+def _loaded(model: Path, device: str):
+    """The detector of images in a file, with all that it computes with on ``device``."""
+    from . import export, training
 
     detector = export.load(model)
-    channels, *size = detector.image_shape_
-    X = datasets.image_folder(images, tuple(size), channels)
-    scores, verdicts = detector.anomaly_score(X), detector.predict(X)
-    table = Table("image", "anomaly score", "verdict")
-    files = datasets.pictures(images)
-    for file, value, verdict in zip(files, scores, verdicts, strict=True):
-        table.add_row(
-            escape(str(file.relative_to(images))), f"{value:.4g}", "nominal" if verdict > 0 else "[bold]anomalous[/]"
-        )
-    console.print(table)
-    if heatmaps is not None:
-        names = [file.relative_to(images).with_suffix("") for file in files]
-        explain.write_overlays(heatmaps, names, X, detector.anomaly_map(X))
-        console.print(f"{len(files)} heatmaps in {heatmaps}", markup=False)
+    if not hasattr(detector, "image_shape_"):
+        raise ValueError(f"expected a detector that was fitted on images by a network, {model} holds {detector}")
+    detector.device_ = training.pick_device(device)
+    for name, value in vars(detector).items():
+        if hasattr(value, "to"):
+            setattr(detector, name, value.to(detector.device_))
+    return detector
+
+
+BATCH = 64  # images that fcdd score holds in memory
+SAMPLE = 256  # images that set the scale of heatmaps
+
+
+def _batches(files, shape, damaged: dict[Path, str], title: str | None = "scoring"):
+    """Yields (files, pixels) of at most ``BATCH`` images; what cannot be read goes into ``damaged`` with the reason."""
+    import numpy as np
+    import torch
+
+    from .datasets import folders
+
+    channels, *size = shape
+    with tqdm(total=len(files), desc=title, unit=" images", leave=False, disable=None) as bar:
+        for start in range(0, len(files), BATCH):
+            pixels = {}
+            for file in files[start : start + BATCH]:
+                try:
+                    pixels[file] = folders.pixels(file, size, channels)
+                except Exception as error:  # Pillow raises many kinds; none of them may cost the other images' results
+                    damaged[file] = str(error)
+            if pixels:
+                yield list(pixels), torch.from_numpy(np.stack(list(pixels.values())))
+            bar.update(len(files[start : start + BATCH]))
+
+
+def _heatmap_limits(detector, files):
+    """The scale of heatmaps, as :func:`fcdd.explain.write_overlays` wants it, from ``SAMPLE`` files evenly spread."""
+    import numpy as np
+
+    from . import explain
+
+    spread = files[:: -(-len(files) // SAMPLE)]
+    maps = [detector.anomaly_map(X) for _, X in _batches(spread, detector.image_shape_, {}, "scale of the heatmaps")]
+    return explain.display_limits(np.concatenate(maps), 0.99) if maps else None
 
 
 @app.command()

@@ -1,7 +1,9 @@
 """The command line: what it prints, what it writes, and errors without tracebacks."""
 
+import shutil
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from typer.testing import CliRunner
 
 import fcdd
 import fcdd.study.engine
-from fcdd import cli, datasets
+from fcdd import cli, datasets, explain
 from fcdd.datasets import fetch
 from fcdd.study import protocol, records
 
@@ -82,6 +84,70 @@ def test_scores_are_those_of_the_library(run, model, boots_folder):
     X = datasets.image_folder(boots_folder / "new", (28, 28))
     for value in fcdd.FCDD.load(model).anomaly_score(X):
         assert f"{value:.4g}" in output
+
+
+def test_score_holds_no_more_than_two_batches(run, model, boots_folder, tmp_path, monkeypatch):
+    """The one at work and the one before, which Python may not have let go of yet; the folder has twelve and a half."""
+    for k in range(50):
+        shutil.copy(boots_folder / "new" / f"{k % 10:03}.png", tmp_path / f"{k:03}.png")
+    monkeypatch.setattr(cli, "BATCH", 4)
+    monkeypatch.setattr(cli, "SAMPLE", 5)
+    born, alive = [], []
+
+    def watched(detector, X, plain=fcdd.FCDD.anomaly_map):
+        maps = plain(detector, X)
+        born.extend([weakref.ref(X), weakref.ref(maps)])
+        alive.append(sum(ref() is not None for ref in born))
+        return maps
+
+    monkeypatch.setattr(fcdd.FCDD, "anomaly_map", watched)
+    assert "50 heatmaps in" in run("score", tmp_path, "--model", model, "--heatmaps", tmp_path / "maps")
+    assert len(born) == 2 * (2 + 13) and max(alive) <= 4
+
+
+def test_heatmaps_in_batches_share_one_scale(run, model, boots_folder, tmp_path, monkeypatch):
+    """Where the sample is the whole folder, the pictures are those of one batch, whatever the size of batches."""
+    new = boots_folder / "new"
+    run("score", new, "--model", model, "--heatmaps", tmp_path / "whole")
+    monkeypatch.setattr(cli, "BATCH", 3)
+    run("score", new, "--model", model, "--heatmaps", tmp_path / "batches")
+    X, detector = datasets.image_folder(new, (28, 28)), fcdd.FCDD.load(model)
+    explain.write_overlays(tmp_path / "library", [f"{k:03}" for k in range(10)], X, detector.anomaly_map(X))
+    for k in range(10):
+        whole, batches, library = (
+            np.asarray(Image.open(tmp_path / name / f"{k:03}.png"), int) for name in ("whole", "batches", "library")
+        )
+        assert abs(whole - library).max() <= 1 and abs(batches - library).max() <= 1
+
+
+def test_damaged_images_cost_no_other_image_its_result(run, model, boots_folder, tmp_path, monkeypatch):
+    new = tmp_path / "new"
+    shutil.copytree(boots_folder / "new", new)
+    whole = run("score", new, "--model", model).splitlines()
+    picture = (new / "004.png").read_bytes()
+    (new / "004.png").write_bytes(picture[: len(picture) // 2])
+    (new / "007.png").write_text("no picture")
+    (new / "009.png").write_bytes(b"")
+    monkeypatch.setattr(cli, "BATCH", 1)  # batches without a readable image among them
+    result = CliRunner().invoke(cli.app, ["score", str(new), "--model", str(model), "--heatmaps", str(tmp_path / "m")])
+    assert result.exit_code == 1 and "7 heatmaps in" in result.output
+    assert result.output.splitlines()[:7] == [line for k, line in enumerate(whole) if k not in (4, 7, 9)]
+    assert sorted(file.stem for file in (tmp_path / "m").iterdir()) == [f"{k:03}" for k in (0, 1, 2, 3, 5, 6, 8)]
+    told = str(result.exception)
+    assert told.startswith("3 of 10 images could not be judged:\n") and told.count("cannot be read") == 3
+    assert all(str(new / f"{k:03}.png") in told for k in (4, 7, 9))
+
+
+def test_a_folder_of_nothing_but_damage(run, model, tmp_path):
+    (tmp_path / "a.png").write_text("no picture")
+    with pytest.raises(ValueError, match="1 of 1 images could not be judged"):
+        run("score", tmp_path, "--model", model, "--heatmaps", tmp_path / "maps")
+
+
+def test_score_wants_a_detector_of_images(run, boots_folder, tmp_path):
+    fcdd.SVDD().fit(np.random.default_rng(0).random((20, 3))).save(tmp_path / "svdd.safetensors")
+    with pytest.raises(ValueError, match=r"fitted on images by a network, .*svdd.safetensors holds SVDD"):
+        run("score", boots_folder / "new", "--model", tmp_path / "svdd.safetensors")
 
 
 def test_heatmaps_of_pictures_with_the_same_name(run, model, boots_folder, tmp_path):
@@ -157,7 +223,7 @@ def test_study(run, monkeypatch, tmp_path):
         runs, device, tmp_path / "fresh"))  # fmt: skip
     assert "no records yet; make some with: fcdd study run --profile smoke" in run("study", "list")
     output = run("study", "run", "--profile", "smoke", "--method", "svdd", "--table", tmp_path / "out" / "svdd.csv")
-    assert "smoke svdd: mean AUROC 0." in output and "over 2 runs" in output
+    assert "smoke fashion-mnist-small svdd: mean AUROC 0." in output and "over 2 runs" in output
     assert (tmp_path / "out" / "svdd.csv").read_text().count("\n") == 3
     listed = run("study", "list", "--profile", "smoke").splitlines()
     first = protocol.runs("smoke", ["svdd"])[0].id
@@ -194,6 +260,7 @@ def refused(monkeypatch, capsys):
 @pytest.mark.parametrize("arguments, text", [
     (("fit", "no/such/folder"), "expected images below no/such/folder, found none"),
     (("score", ".", "--model", "no.safetensors"), "no model at no.safetensors; expected a file written by save()"),
+    (("score", "fcdd", "--model", __file__), "is not a safetensors file or is cut short"),
     (("data", "imagenette"), "unknown data set 'imagenette'; known:"),
     (("study", "run", "--profile", "huge"), "unknown profile 'huge'; known: smoke, quick, full, paper"),
     (("study", "run", "--profile", "smoke", "--method", "pca"), "unknown method 'pca' in profile smoke"),
