@@ -6,14 +6,13 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import jsonschema
 import pytest
 
 import fcdd
-from fcdd import datasets, study
-from fcdd.study import code, engine, protocol, records, verdicts
+from fcdd import datasets
+from fcdd.study import code, engine, protocol, records
 
 ENTRIES = [(profile, dataset) for profile in protocol.PROFILES for dataset in protocol.data_sets(profile)]
 RUN = protocol.Run("fashion-mnist-small", "Ankle boot", "fcdd", 0, "smoke")
@@ -356,16 +355,3 @@ def test_engine_returns_only_what_was_asked_for(record, tmp_path):
 def test_every_method_runs_in_smoke(tmp_path):
     table = engine.run_all(protocol.runs("smoke", nominal=["Ankle boot"]), "cpu", tmp_path)
     assert set(table["method"]) == set(protocol.profile("smoke")["methods"]) and table["auroc"].between(0, 1).all()
-
-
-# ---- published values ----
-
-
-def test_published_values():
-    table = study.published()
-    columns = {"dataset", "method", "setting", "normal", "value", "source", "citation", "confidence"}
-    assert columns == set(table.columns)
-    assert len(table) > 20 and table["value"].between(0, 1).all()
-    assert not table.duplicated(["dataset", "method", "normal", "source"]).any()
-    assert study.published("pixel_auroc").query("normal == 'bottle' and confidence == 'S1'")["value"].max() == 0.97
-    assert Path(__file__).parents[1] / "data" / "published.yml" == verdicts.PUBLISHED

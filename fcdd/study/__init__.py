@@ -34,8 +34,11 @@ def ensure(profile_name: str, methods=None, nominal=None, device: str = "auto", 
     return run_all(runs(profile_name, methods, nominal, dataset), device=device)
 
 
-def published(measure: str = "auroc"):
-    """The papers' tables in data/published.yml as one table: dataset, method, setting, normal, value, source, …"""
+def published(measure: str | None = "auroc"):
+    """The papers' tables in data/published.yml as one table: dataset, method, setting, normal, value, source, …
+
+    ``measure``: auroc, pixel_auroc or image_auroc; None: all.
+    """
     from .verdicts import published as read
 
     return read(measure)
