@@ -49,7 +49,7 @@ def verdict_table():
 
 def test_summary_has_a_panel_for_each_method_and_one_for_lone_means():
     axes = [axis for axis in plots.summary(verdict_table()).axes if axis.axison]
-    assert [axis.get_title() for axis in axes] == ["toy, fcdd", "means only"]
+    assert [axis.get_title() for axis in axes] == ["toy, fcdd", "means over classes"]
     labels = [[label.get_text() for label in axis.get_yticklabels()] for axis in axes]
     assert labels == [["a", "b", "c", "d"], ["toy, hsc, rare"]]
 
