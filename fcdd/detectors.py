@@ -5,7 +5,7 @@ All follow scikit-learn: constructors only store, ``score_samples`` is higher fo
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -502,6 +502,16 @@ def fit_all(detectors: Sequence, X: Sequence, y: Sequence | None = None, *, limi
     Raises as ``fit`` does; then the detectors of the stack that failed are left unfitted, and those after it.
     Taught in: chapter 08.
     """
+    detectors = list(detectors)
+    for _ in fit_in_stacks(detectors, X, y, limit=limit, title=title):
+        pass
+    return detectors
+
+
+def fit_in_stacks(
+    detectors: Sequence, X: Sequence, y: Sequence | None = None, *, limit: int | None = None, title=None
+) -> Iterator[list[int]]:
+    """:func:`fit_all`, stack by stack: yields the places of the detectors of a stack as soon as they are fitted."""
     detectors, labels = list(detectors), [None] * len(X) if y is None else list(y)
     if not all(isinstance(detector, _DeepDetector) for detector in detectors):
         raise ValueError("expected deep detectors: DeepSVDD, DeepSAD, HSC, FCDD or Autoencoder")
@@ -520,7 +530,7 @@ def fit_all(detectors: Sequence, X: Sequence, y: Sequence | None = None, *, limi
     with training.progress(sum(detector._all_epochs() for detector in detectors), title) as bar:
         for stack in stacks:
             _fit_or_split([detectors[k] for k in stack], [data[k] for k in stack], bar)
-    return detectors
+            yield stack
 
 
 def _stacks(detectors, data, limit) -> list[list[int]]:

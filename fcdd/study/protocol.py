@@ -8,7 +8,7 @@ import hashlib
 import importlib
 import inspect
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ class Method(NamedTuple):
 
     module: str
     estimator: str
-    shares: dict = {}  # noqa: RUF012 (never written to)
+    shares: dict = {}
 
 
 METHODS = {
@@ -180,8 +180,8 @@ def run(profile_name: str, method: str, normal: str, seed: int = 0, exposure: st
 def split(profile_name: str, normal: str, dataset: str | None = None, **shares):
     """The profile's images with ``normal`` nominal, cut to the sizes the profile names.
 
-    ``shares``: labelled, pollution, known_classes and seed, as in :func:`fcdd.datasets.load`; defects and leak, as k and
-    leak of :func:`fcdd.datasets.defects.with_defects`.
+    ``shares``: labelled, pollution, known_classes and seed, as in :func:`fcdd.datasets.load`; defects and leak, as k
+    and leak of :func:`fcdd.datasets.defects.with_defects`.
     """
     from .. import datasets
     from ..datasets.defects import with_defects
@@ -220,28 +220,34 @@ def detector(run: Run, device: str = "auto"):
 
 def execute(run: Run, device: str = "auto") -> dict:
     """Trains and evaluates one run; returns its record (see records.py for its form)."""
-    return execute_all([run], device)[0]
-
-
-def execute_all(runs: list[Run], device: str = "auto") -> list[dict]:
-    """Trains runs of one method at once (:func:`fcdd.detectors.fit_all`), evaluates each; returns their records."""
     began = time.perf_counter()
-    splits = [split(run.profile, run.normal, run.dataset, **run.shares, seed=run.seed) for run in runs]
-    models = [detector(run, device) for run in runs]
-    if len(runs) == 1:
-        _fit(models[0], splits[0].train)
-    else:
-        from ..detectors import fit_all
-
-        fit_all(models, [data.train.images for data in splits], [data.train.y for data in splits])
-    seconds = (time.perf_counter() - began) / len(runs)
-    return [_record(*parts, seconds) for parts in zip(runs, splits, models, strict=True)]
+    data, model = split_of(run), detector(run, device)
+    # Only labelled defects come with masks that say more than "nowhere".
+    masks = {"masks": data.train.masks} if run.shares.get("defects") else {}
+    model.fit(data.train.images, data.train.y, **masks)
+    return _record(run, data, model, time.perf_counter() - began)
 
 
-def _fit(model, train) -> None:
-    """Only FCDD learns from masks, and only labelled defects come with some that say more than "nowhere"."""
-    labelled = {} if train.masks is None or not (train.y < 0).any() else {"masks": train.masks}
-    model.fit(train.images, train.y, **labelled)
+def execute_all(runs: list[Run], device: str = "auto") -> Iterator[dict]:
+    """Trains runs that differ only in class and seed, as many at once as can be
+    (:func:`fcdd.detectors.fit_in_stacks`); yields the record of each as soon as its stack is done."""
+    if len(runs) == 1 or METHODS[runs[0].method].module != "detectors" or runs[0].shares.get("defects"):
+        yield from (execute(run, device) for run in runs)
+        return
+    from ..detectors import fit_in_stacks
+
+    splits, models = [split_of(run) for run in runs], [detector(run, device) for run in runs]
+    began = time.perf_counter()
+    for places in fit_in_stacks(models, [data.train.images for data in splits], [data.train.y for data in splits]):
+        seconds = (time.perf_counter() - began) / len(places)
+        for k in places:
+            yield _record(runs[k], splits[k], models[k], seconds)
+        began = time.perf_counter()
+
+
+def split_of(run: Run):
+    """The run's images."""
+    return split(run.profile, run.normal, run.dataset, **run.shares, seed=run.seed)
 
 
 def _record(run: Run, data, model, seconds: float) -> dict:
