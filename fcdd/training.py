@@ -69,12 +69,11 @@ class Schedule:
     def make(self, network: nn.Module):
         """The optimiser of ``network`` and its learning-rate schedule."""
         weights = [p for p in network.parameters() if p.requires_grad]
+        options = {"lr": self.learning_rate, "weight_decay": self.weight_decay, "fused": True}  # one pass over them
         if self.optimizer == "adam":
-            optimizer = torch.optim.Adam(weights, lr=self.learning_rate, weight_decay=self.weight_decay)
+            optimizer = torch.optim.Adam(weights, **options)
         else:
-            optimizer = torch.optim.SGD(
-                weights, lr=self.learning_rate, weight_decay=self.weight_decay, momentum=0.9, nesterov=True
-            )
+            optimizer = torch.optim.SGD(weights, **options, momentum=0.9, nesterov=True)
 
         def factor(epoch: int) -> float:
             return self.decay**epoch * 0.1 ** sum(epoch >= m for m in self.milestones)
