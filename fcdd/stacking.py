@@ -148,7 +148,7 @@ def stackable(network: nn.Module, image_shape: tuple[int, int, int]) -> bool:
 
 
 # On a CPU more networks gain nothing, and a wide one fills the cores alone: both measured, see the page on speed.
-MOST, WIDE = 10, 128
+MOST, WIDE = 5, 128
 # What a step needs, in activations of the forward pass: they, their gradients, and what layers need to work in.
 FACTOR = 3
 
