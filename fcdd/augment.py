@@ -48,6 +48,10 @@ class Normalisation(NamedTuple):
         images = lcn(images) if self.contrast else images
         return (images - self._each(self.shift, images)) / self._each(self.scale, images)
 
+    def to(self, device) -> "Normalisation":
+        """With its constants on the device, where they need not be copied for each batch."""
+        return Normalisation(self.contrast, self.shift.to(device), self.scale.to(device))
+
     @staticmethod
     def _each(constants: Tensor, images: Tensor) -> Tensor:
         constants = constants.to(images.device)

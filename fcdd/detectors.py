@@ -105,7 +105,7 @@ class _DeepDetector(ScoreMixin, BaseEstimator):
         batches = training.Batches(
             images.to(self.device_),
             labels.to(self.device_),
-            self.normalisation_,
+            self.normalisation_.to(self.device_),
             torch.Generator(self.device_).manual_seed(int(self.seed)),
             masks=None if masks is None else masks.to(self.device_),
             augment=augment.recipe(self.augmentation),
@@ -526,7 +526,7 @@ def fit_in_stacks(
     stacks = _stacks(detectors, data, limit)
     for detector in detectors:
         _forget(detector)
-    title = title or f"{len(detectors)} models"
+    title = title or f"{', '.join({type(d).__name__: 0 for d in detectors})}, {len(detectors)} models"
     with training.progress(sum(detector._all_epochs() for detector in detectors), title) as bar:
         for stack in stacks:
             _fit_or_split([detectors[k] for k in stack], [data[k] for k in stack], bar)
@@ -553,7 +553,9 @@ def _kind(detector, data) -> tuple:
     settings = {name: value for name, value in detector.get_params(deep=False).items() if name not in own}
     network = settings["network"]
     frozen = [p.requires_grad for p in network.parameters()] if isinstance(network, nn.Module) else None
-    look = tuple(images.shape), images.dtype, masks is None, detector.exposure is None
+    # Outliers that know where they are anomalous, others, or none.
+    source = detector.exposure if isinstance(detector.exposure, str) and detector.exposure in exposure.PASTED else ""
+    look = tuple(images.shape), images.dtype, masks is None, detector.exposure is None, source
     return type(detector), repr(settings), repr(frozen), *look
 
 

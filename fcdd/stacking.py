@@ -99,6 +99,8 @@ class Stack(nn.Module):
         first = tensors[0]
         if first is None:
             return None
+        if any(first is tensor for tensor, _ in self.shared):
+            raise ValueError("a layer that is used twice cannot be stacked; train its networks one after another")
         # A number, of batches seen, is the same for all.
         whole = torch.cat([t.detach() for t in tensors]) if first.ndim else first.detach().clone()
         for k, tensor in enumerate(tensors):
