@@ -1,0 +1,139 @@
+"""One epoch of FCDD on 6,000 nominal images, half of them replaced by outliers, with the papers' augmentation: batches
+made on the device against a PyTorch loop that loads, augments and normalises one PIL image at a time."""
+
+import os
+from contextlib import nullcontext
+from dataclasses import dataclass
+from unittest import mock
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+import fcdd
+from fcdd import augment, exposure, metrics, networks, objectives, training
+
+from .compare import Comparison, Fact, Limit, Measured, Options, timed
+from .hardware import flops
+from .images import one_class
+
+BATCH = 128
+
+
+def comparisons(options: Options):
+    split, nominal = one_class("T-shirt/top", options.quick)
+    outliers = exposure.photographs(1, (28, 28), count=100 if options.quick else None)
+    workers = min(8, os.cpu_count())
+    for network, goal, epochs in (("fcdd_cnn28", 10.0, 5), ("fcdd_cnn28_w", 3.0, 2)):
+        case = Case(network, nominal, outliers, options.device)
+        yield Comparison(
+            f"epoch-{network}",
+            f"An epoch of {network.upper()}, {len(nominal):,} images",
+            case.ours,
+            {
+                "DataLoader, PIL images": lambda case=case: case.plain(0),
+                f"DataLoader, PIL images, {workers} workers": lambda case=case: case.plain(workers),
+            },
+            goal,
+            lambda peaks, _, case=case: case.limit(peaks),
+            lambda ours, peer, case=case, epochs=epochs: [*case.parts(workers), *case.precision(split, epochs)],
+        )
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network, to be trained for an epoch in either way."""
+
+    network: str
+    nominal: Tensor
+    outliers: Tensor
+    device: str
+
+    def detector(self, epochs: int = 1) -> fcdd.FCDD:
+        settings = {"epochs": epochs, "batch_size": BATCH, "device": self.device}
+        return fcdd.FCDD(network=self.network, exposure=self.outliers, **settings)
+
+    def started(self):
+        """A detector that is ready to train, and its batches: what ``fit`` does before the first epoch."""
+        detector = self.detector()
+        return detector, detector._start(*detector._inputs(self.nominal))
+
+    def ours(self) -> Measured:
+        detector, batches = self.started()
+        schedule = detector._schedule()
+        return timed(lambda: training.train(detector.network_, detector._loss, batches, schedule), self.device)
+
+    def plain(self, workers: int, train: bool = True) -> Measured:
+        """As a tutorial would write it; without ``train`` the images are made and thrown away."""
+        network = networks.build(self.network, 1).to(self.device).train()
+        optimizer = torch.optim.SGD(network.parameters(), lr=1e-2, momentum=0.9, nesterov=True, weight_decay=1e-6)
+        loader = DataLoader(OneByOne(self.nominal, self.outliers), BATCH, shuffle=True, num_workers=workers)
+
+        def epoch():
+            for x, y in loader:
+                if train:
+                    optimizer.zero_grad()
+                    loss = objectives.fcdd(network(x.to(self.device)), y.to(self.device)).mean()
+                    loss.backward()
+                    optimizer.step()
+
+        return timed(epoch, self.device)
+
+    def limit(self, peaks) -> Limit:
+        """The multiplications of one batch, forwards and backwards, for as many batches as there are."""
+        network = networks.build(self.network, 1)
+        batch = torch.rand(BATCH, 1, 28, 28)
+        needed = flops(lambda: network(batch).sum().backward()) * len(self.nominal) / BATCH
+        kind = "bfloat16" if training.mixed_precision(torch.device(self.device))._enabled else "float32"
+        return Limit(needed / peaks[kind], f"convolutions in {kind}")
+
+    def parts(self, workers: int) -> list[Fact]:
+        """The seconds of an epoch that go into making batches, in both ways."""
+        batches = self.started()[1]
+        ours = timed(lambda: [None for _ in batches.epoch(BATCH)], self.device).seconds
+        plain = min(self.plain(each, train=False).seconds for each in (0, workers))
+        return [Fact("seconds of it for making batches", ours), Fact("the same with a DataLoader", plain)]
+
+    def precision(self, split, epochs: int) -> list[Fact]:
+        """What bfloat16 costs in AUROC after a few epochs, where it is used."""
+        if not training.mixed_precision(torch.device(self.device))._enabled:
+            return []
+        exact = mock.patch.object(training, "mixed_precision", return_value=nullcontext())
+        found = []
+        for context in (nullcontext(), exact):
+            with context:
+                detector = self.detector(epochs).fit(self.nominal)
+            found.append(metrics.auroc(split.test.anomalous, detector.anomaly_score(split.test.images)))
+        what = f"difference of AUROC to float32 after {epochs} epochs"
+        return [Fact(f"AUROC after {epochs} epochs", found[0]), Fact(what, abs(found[0] - found[1]), 0.01)]
+
+
+class OneByOne(Dataset):
+    """The plain way: a PIL image by index, replaced by an outlier half of the time, transformed by itself."""
+
+    def __init__(self, nominal, outliers):
+        normalise = augment.fit_normalisation(nominal)
+        self.nominal, self.outliers = nominal.numpy(), outliers.numpy()
+        self.transform = transforms.Compose([
+            transforms.RandomCrop(28, padding=2),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Lambda(contrast),
+            transforms.Normalize(normalise.shift.flatten().tolist(), normalise.scale.flatten().tolist()),
+        ])  # fmt: skip
+
+    def __len__(self):
+        return len(self.nominal)
+
+    def __getitem__(self, index):
+        swap = torch.rand(()) < 0.5
+        image = self.outliers[torch.randint(len(self.outliers), ())] if swap else self.nominal[index]
+        return self.transform(Image.fromarray(image[0])), -1 if swap else 1
+
+
+def contrast(image: Tensor) -> Tensor:
+    """Local contrast normalisation of one image."""
+    image = image - image.mean()
+    return image / image.abs().mean().clamp(min=1e-8)

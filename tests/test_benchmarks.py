@@ -1,0 +1,193 @@
+"""The benchmarks at tiny sizes: they run, compare what they say, and become tables, a picture and a page."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sphinx.application import Sphinx
+from typer.testing import CliRunner
+
+from benchmarks import __main__ as program
+from benchmarks import compare, hardware, pixel_auroc, report, upsampling
+from benchmarks.compare import Comparison, Fact, Limit, Measured
+from fcdd import receptive
+
+ROOT = Path(__file__).parents[1]
+
+
+def call(*arguments):
+    app = program.typer.Typer()
+    app.command()(program.main)
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+# ---- measuring ----
+
+
+def clock(name, seconds, log):
+    """A side that takes the given seconds, one after another."""
+    left = iter(seconds)
+
+    def side():
+        log.append(name)
+        return Measured(next(left), name)
+
+    return side
+
+
+def test_sides_take_turns_and_only_the_faster_peer_is_repeated():
+    log = []
+    peers = {"slow": clock("slow", [9], log), "fast": clock("fast", [8, 2, 6], log)}
+    facts = lambda ours, peer: [Fact(f"{ours} and {peer}", 0.5, 1.0)]  # noqa: E731
+    comparison = Comparison("one", "One", clock("ours", [1, 2, 4], log), peers, 2.0,
+                            lambda peaks, ours: Limit(peaks["float32"], f"limit of {ours}"), facts)  # fmt: skip
+    steps = []
+    record = compare.measure(comparison, 3, {"float32": 0.5}, lambda: steps.append(1))
+    assert log == ["ours", "slow", "fast", "ours", "fast", "ours", "fast"]
+    assert len(steps) == len(log) == compare.calls(comparison, 3)
+    assert record["ours"] == [1, 2, 4] and record["peers"] == {"slow": [9], "fast": [8, 2, 6]}
+    assert record["peer"] == "fast" and record["ratio"] == 6 / 2
+    assert record["facts"] == [{"what": "ours and fast", "value": 0.5, "most": 1.0}]
+    assert record["limit"] == {"seconds": 0.5, "what": "limit of ours", "share": 0.25}
+
+
+def test_long_ones_are_repeated_less_and_some_have_no_peer():
+    log = []
+    comparison = Comparison("one", "One", clock("ours", [1], log), {}, times=1)
+    assert compare.measure(comparison, 3, {})["ours"] == [1] and compare.calls(comparison, 3) == 1
+
+
+def test_flops_are_those_of_the_formula():
+    a, b = torch.rand(3, 4), torch.rand(4, 5)
+    assert hardware.flops(lambda: a @ b) == 2 * 3 * 4 * 5
+    assert all(peak > 0 for peak in hardware.peaks("cpu", True).values())
+
+
+def test_dense_upsampling_is_that_of_the_library():
+    maps = torch.rand(2, 1, 7, 7)
+    field = receptive.ReceptiveField(extent=11, stride=4, offset=2.0)
+    wanted = upsampling.dense(maps, field, 28, 2.0)
+    torch.testing.assert_close(receptive.upsample(maps, field, 28, 2.0), wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_pixels_have_the_promised_size_and_share_of_defects():
+    masks, maps = pixel_auroc.pixels(4, 60)
+    assert masks.shape == maps.shape == (4, 60, 60) and maps.dtype == np.float32
+    assert masks.mean() == pytest.approx(1 / 30, rel=0.1)
+
+
+# ---- the whole ----
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    """All comparisons, tiny."""
+    folder = tmp_path_factory.mktemp("benchmarks")
+    told = call("--quick", "--device", "cpu", "--repetitions", 1, "--folder", folder)
+    assert told.exit_code == 0, (told.output, told.exception)
+    assert (folder / "benchmarks.png").stat().st_size > 1000 and "Ours" in told.output
+    return json.loads((folder / "benchmarks.json").read_text())
+
+
+def test_every_comparison_is_there(result):
+    names = [each["name"] for each in result["comparisons"]]
+    assert len(set(names)) == len(names) and {name.rsplit("-", 1)[0] for name in names} >= {"epoch", "pixel", "stacked"}
+    assert {"upsampling", "upsampling-gradient", "one-class-svm-200", "fashion-mnist-table"} <= set(names)
+    for each in result["comparisons"]:
+        assert np.isfinite([*each["ours"], each["ratio"], each["limit"]["share"]]).all()
+        assert each["ours"][0] > 0 and each["peers"][each["peer"]][0] >= 0
+    assert result["hardware"]["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert result["device"] == "cpu" and result["quick"] and set(result["peaks"]) == set(hardware.DTYPES)
+
+
+@pytest.mark.parametrize("what", ["difference of the AUROCs", "relative difference of the dual values",
+                                  "largest difference"])  # fmt: skip
+def test_both_sides_agree(result, what):
+    found = [fact for each in result["comparisons"] for fact in each["facts"] if fact["what"] == what]
+    assert found and all(fact["value"] <= fact["most"] for fact in found)
+
+
+def test_tables_hold_all(result):
+    rows, facts = report.rows(result), report.facts(result)
+    assert [row[0] for row in rows] == [each["what"] for each in result["comparisons"]]
+    assert all(len(row) == len(report.HEADINGS) for row in rows) and all(len(row) == len(report.FACTS) for row in facts)
+    assert all(row[0] in report.description(result) for row in rows)
+
+
+@pytest.mark.parametrize("value, text", [
+    (7300, "2.03 h"), (3600, "60 min"), (119, "119 s"), (0.35, "350 ms"), (0.0012, "1.2 ms"), (5e-6, "5 µs"),
+])  # fmt: skip
+def test_seconds_are_told_in_a_unit_that_suits(value, text):
+    assert report.seconds(value) == text
+
+
+def test_a_missed_goal_is_told():
+    slow = {"name": "a", "what": "A", "ours": [2.0], "goal": 3.0, "peer": "b", "peers": {"b": [1.0]}, "ratio": 0.5}
+    assert report.rows({"comparisons": [slow]}) == [["A", "2 s", "1 s (b)", "0.5×", "3×, missed", "–"]]
+
+
+@pytest.mark.parametrize("arguments, told", [
+    (("--only", "epochs"), "expected some of epoch, stacked, one-class-svm, pixel-auroc, upsampling, got epochs"),
+    (("--record", "--quick"), "a record is of all comparisons at full size"),
+    (("--record", "--only", "epoch"), "a record is of all comparisons at full size"),
+])  # fmt: skip
+def test_wrong_usage(arguments, told):
+    result = call(*arguments)
+    assert result.exit_code == 2 and told in " ".join(result.output.replace("│", " ").split())
+
+
+def test_a_device_that_is_not_there():
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    assert "device 'cuda' cannot be used here" in str(call("--device", "cuda", "--quick").exception)
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    program.write({"a": 1}, tmp_path / "new" / "a.json")
+    with pytest.raises(TypeError):
+        program.write({"a": object()}, tmp_path / "new" / "a.json")
+    assert json.loads((tmp_path / "new" / "a.json").read_text()) == {"a": 1}
+
+
+# ---- the page ----
+
+
+@pytest.fixture
+def page(tmp_path, monkeypatch):
+    """Builds a page with the directive; returns its HTML and the warnings."""
+    monkeypatch.syspath_prepend(ROOT / "book" / "_ext")
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "index.md").write_text("# Title\n\n```{benchmarks} cpu\n```\n")
+
+    def built():
+        warnings = io.StringIO()
+        settings = {"extensions": ["myst_parser", "fcdd_benchmarks"], "fcdd_benchmarks": str(tmp_path / "records")}
+        folders = (source, None, tmp_path / "out", tmp_path / "trees")
+        Sphinx(*folders, "html", confoverrides=settings, status=None, warning=warnings).build()
+        return (tmp_path / "out" / "index.html").read_text(), warnings.getvalue()
+
+    return built
+
+
+def test_page_says_how_to_make_a_record_and_shows_it_once_there(page, result, tmp_path):
+    html, warnings = page()
+    assert "make bench DEVICE=cpu RECORD=1" in html and "<table" not in html
+    program.write(result, tmp_path / "records" / "cpu.json")
+    html, warnings = page()
+    assert "index.md" not in warnings
+    assert html.count("<table") == 2 and html.count("<img") == 1
+    assert all(each["what"] in html for each in result["comparisons"])
+    assert report.description(result)[:40] in html
+    assert (tmp_path / "out" / "_images" / "benchmarks-cpu.svg").exists()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks" / "records").glob("*.json")), ids=lambda path: path.stem)
+def test_committed_records_are_whole(path):
+    result = report.read(path.stem)
+    assert not result["quick"] and result["device"] == path.stem
+    assert {each["name"].split("-")[0] for each in result["comparisons"]} >= {"epoch", "stacked", "one", "pixel"}
+    assert report.rows(result) and "/" not in result["hardware"]["processor"]
