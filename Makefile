@@ -16,7 +16,7 @@ OPTIONS := --cores $(CORES) --scheduler greedy --rerun-incomplete --nolock --qui
 	--keep-going --resources gpu=1 --config profile=$(PROFILE) device=$(DEVICE) "datasets=$(DATASETS)" "methods=$(METHODS)" \
 	"classes=$(CLASSES)"
 
-.PHONY: help book test why study setup lock clean
+.PHONY: help book bench test why study setup lock clean
 .DEFAULT_GOAL := help
 
 help:            ## list the commands
@@ -41,6 +41,9 @@ study: .venv/.stamp ## only the runs of a profile: make study PROFILE=full CLASS
 
 why: .venv/.stamp ## what `make book` would run now, and why
 	@$(SNAKEMAKE) book --dry-run $(OPTIONS)
+
+bench: .venv/.stamp ## speed against what one would write without us; RECORD=1 keeps it for the book
+	@$(PY) -m benchmarks --device $(DEVICE) $(if $(RECORD),--record) $(ARGS)
 
 test: .venv/.stamp ## the test suite
 	@$(PY) -m pytest $(ARGS)
