@@ -190,31 +190,27 @@ def data(
 @study_app.command("run")
 def study_run(
     profile: Profile = "quick",
-    dataset: Annotated[str | None, typer.Option(help="one of the profile's data sets; all if left out")] = None,
+    dataset: Annotated[list[str] | None, typer.Option(help="only these data sets")] = None,
     method: Annotated[list[str] | None, typer.Option(help="only these methods")] = None,
     normal: Annotated[list[str] | None, typer.Option(help="only these nominal classes")] = None,
-    ablation: Annotated[str | None, typer.Option(help="this ablation in place of the methods; needs --dataset")] = None,
+    ablation: Annotated[list[str] | None, typer.Option(help="only these ablations")] = None,
     device: Device = "auto",
     table: Annotated[Path | None, typer.Option(help="also write the records as CSV")] = None,
 ) -> None:
-    """Runs what is missing or stale in a profile and writes one record a run."""
-    import pandas as pd
+    """Runs what is missing or stale in a profile, or in a part of it, and writes one record a run."""
+    from .study import engine, grid
 
-    from . import study
-    from .study.engine import run_all
-
-    chosen = [dataset] if dataset else study.data_sets(profile)
-    if ablation is not None:
-        parts = [run_all(study.ablation(profile, ablation, chosen[0]), device)]
-    else:
-        parts = [study.ensure(profile, method, normal, device, each) for each in chosen]
-    result = pd.concat(parts, ignore_index=True)
+    parts = grid.parts(profile, dataset or (), method or (), normal or (), ablation or ())
+    result = engine.run_all([run for part in parts for run in part.runs()], device)
     if table is not None:
         table.parent.mkdir(parents=True, exist_ok=True)
-        result.to_csv(table, index=False)
+        partial = table.with_name(f".{table.name}.part")
+        result.to_csv(partial, index=False)
+        partial.replace(table)
     means = result.groupby(["dataset", "method"], sort=False)["auroc"].agg(["mean", "count"])
     for (data, name), row in means.iterrows():
-        console.print(f"{profile} {data} {name}: mean AUROC {row['mean']:.3f} over {int(row['count'])} runs")
+        text = f"{profile} {data} {name}: mean AUROC {row['mean']:.3f} over {int(row['count'])} runs"
+        console.print(text, soft_wrap=True, highlight=False)
 
 
 Committed = Annotated[bool, typer.Option(help="the repository's records instead of fresh ones")]
@@ -226,13 +222,14 @@ def study_list(
     dataset: Annotated[str | None, typer.Option(help="only this data set")] = None,
     committed: Committed = False,
 ) -> None:
-    """Lists the records: fresh ones, or with --committed those of the repository; stale ones say what has changed."""
+    """Lists the records, fresh ones or with --committed those of the repository; stale ones say what has changed.
+
+    Damaged ones are named at the end; the exit code is then 1.
+    """
     from . import study
 
-    found = study.table(study.COMMITTED if committed else study.FRESH, profile, dataset)
-    if found.empty:
-        console.print("no records yet; make some with: fcdd study run --profile smoke")
-        return
+    damaged = []
+    found = study.table(study.COMMITTED if committed else study.FRESH, profile, dataset, complain=damaged.append)
     for row in found.itertuples():
         mark = f"  stale: {row.stale}" if row.stale else ""
         console.print(
@@ -241,6 +238,13 @@ def study_list(
             highlight=False,
             markup=False,
         )
+    if damaged:
+        raise ValueError(f"{len(damaged)} damaged:\n" + "\n".join(f"- {error}" for error in damaged))
+    if found.empty:
+        which = ("committed" if committed else "fresh") + " records" + (f" of {profile}" if profile else "")
+        console.print(f"no {which} yet; make some with: fcdd study run --profile {profile or 'smoke'}")
+    elif stale := (found["stale"] != "").sum():
+        console.print(f"{stale} of {len(found)} are stale; fcdd study run runs them again")
 
 
 @study_app.command("diff")
@@ -249,29 +253,54 @@ def study_diff(
     other: Annotated[str | None, typer.Argument(help="another profile; without one, the committed records")] = None,
     dataset: Annotated[str | None, typer.Option(help="only this data set")] = None,
 ) -> None:
-    """Compares records: the mean AUROC of every method, fresh against committed, or of two profiles."""
+    """Compares records: the AUROC of every method and class, fresh against committed, or of two profiles."""
     from . import study
 
-    first = study.table(study.FRESH, profile, dataset)
-    second = study.table(study.FRESH, other, dataset) if other else study.table(study.COMMITTED, profile, dataset)
-    if first.empty or second.empty:
-        raise ValueError(f"no {'fresh' if first.empty else 'other'} records to compare; see fcdd study list")
-    names = (f"{profile}, fresh", other or f"{profile}, committed")
-    shared = study.side_by_side(first, second)
-    table = Table("method", "nominal", *names, "difference", title="AUROC, mean over seeds")
-    for row in shared.itertuples():
-        table.add_row(row.method, row.normal, f"{row.first:.3f}", f"{row.second:.3f}", f"{row.first - row.second:+.3f}")
+    if other == profile:
+        raise ValueError(f"expected two profiles to compare, got {profile} twice")
+    sides = {f"{profile}, fresh": study.table(study.FRESH, profile, dataset)}
+    if other:
+        sides[f"{other}, fresh"] = study.table(study.FRESH, other, dataset)
+    else:
+        sides[f"{profile}, committed"] = study.table(study.COMMITTED, profile, dataset)
+    for name, side in sides.items():
+        if side.empty:
+            raise ValueError(f"no records to compare: {name}; see fcdd study list")
+    shared = study.side_by_side(*sides.values())
+    if shared.empty:
+        held = [
+            f"{name}: {', '.join(sorted(set(side['dataset'] + ' ' + side['method'])))}" for name, side in sides.items()
+        ]
+        raise ValueError("nothing in common to compare: " + "; ".join(held))
+    table = Table("data set", "method", "nominal", *sides, "difference", title="AUROC, mean over seeds")
+    for (data, method), rows in shared.groupby(["dataset", "method"], sort=False):
+        for row in rows.itertuples():
+            _compare(table, data, method, row.normal, row.first, row.second)
+        _compare(table, data, method, "mean", rows["first"].mean(), rows["second"].mean())
+        table.add_section()
     console.print(table)
+    for name, side in sides.items():
+        if stale := (side["stale"] != "").sum():
+            console.print(f"{name}: {stale} of {len(side)} records are stale; fcdd study list says why")
+
+
+def _compare(table: Table, data: str, method: str, normal: str, first: float, second: float) -> None:
+    table.add_row(data, method, normal, f"{first:.3f}", f"{second:.3f}", f"{first - second:+.3f}")
 
 
 @study_app.command("show")
-def study_show(run: Annotated[str, typer.Argument(help="a run's id, as fcdd study list names it")]) -> None:
-    """Shows one record in full."""
+def study_show(
+    run: Annotated[str, typer.Argument(help="a run's id, as fcdd study list names it")], committed: Committed = False
+) -> None:
+    """Shows one record in full: the fresh one, or the repository's where there is no fresh one."""
     from .study import records
 
-    for folder in (records.FRESH, records.COMMITTED):
+    for folder in (records.COMMITTED,) if committed else (records.FRESH, records.COMMITTED):
         if (folder / f"{run}.json").exists():
-            console.print_json(data=records.read(folder / f"{run}.json"))
+            record = records.read(folder / f"{run}.json")
+            console.print_json(data=record)
+            if reasons := records.stale(record):
+                complaints.print(f"stale: {', '.join(reasons)}", highlight=False)
             return
     raise FileNotFoundError(f"no record {run!r}; fcdd study list names them")
 

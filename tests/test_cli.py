@@ -216,21 +216,129 @@ def test_data_says_that_a_folder_of_fcdd_data_is_missing(run, monkeypatch):
         run("data")
 
 
-def test_study(run, monkeypatch, tmp_path):
-    monkeypatch.setattr(records, "FRESH", tmp_path / "fresh")
-    monkeypatch.setattr("fcdd.study.FRESH", tmp_path / "fresh")
-    monkeypatch.setattr("fcdd.study.engine.run_all", lambda runs, device, plain=fcdd.study.engine.run_all: plain(
-        runs, device, tmp_path / "fresh"))  # fmt: skip
-    assert "no records yet; make some with: fcdd study run --profile smoke" in run("study", "list")
-    output = run("study", "run", "--profile", "smoke", "--method", "svdd", "--table", tmp_path / "out" / "svdd.csv")
-    assert "smoke fashion-mnist-small svdd: mean AUROC 0." in output and "over 2 runs" in output
-    assert (tmp_path / "out" / "svdd.csv").read_text().count("\n") == 3
-    listed = run("study", "list", "--profile", "smoke").splitlines()
-    first = protocol.runs("smoke", ["svdd"])[0].id
-    assert len(listed) == 2 and any(line.startswith(f"{first}  AUROC 0.") for line in listed)
-    assert '"auroc"' in run("study", "show", first)
+@pytest.fixture(scope="module")
+def made(run, tmp_path_factory):
+    """The folder of fresh records of SVDD in profile smoke, made by the command, with what it printed and its table."""
+    folder = tmp_path_factory.mktemp("study")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fcdd.study.engine.run_all", lambda runs, device, plain=fcdd.study.engine.run_all: plain(
+            runs, device, folder / "fresh"))  # fmt: skip
+        options = ("--profile", "smoke", "--dataset", "fashion-mnist-small", "--method", "svdd")
+        output = run("study", "run", *options, "--table", folder / "out" / "svdd.csv")
+    return folder / "fresh", output, (folder / "out" / "svdd.csv").read_text()
+
+
+@pytest.fixture
+def kept(made, monkeypatch, tmp_path):
+    """Fresh and committed records, one folder each, alike at first, in the place of this project's."""
+    folders = {}
+    for name in ("FRESH", "COMMITTED"):
+        folders[name] = tmp_path / name.lower()
+        shutil.copytree(made[0], folders[name])
+        for module in (records, fcdd.study):
+            monkeypatch.setattr(module, name, folders[name])
+    return folders["FRESH"], folders["COMMITTED"]
+
+
+SVDD_RUNS = [each.id for each in protocol.runs("smoke", ["svdd"])]
+
+
+def rewrite(path, change):
+    record = records.read(path)
+    change(record)
+    records.write(record, path.parents[3])
+
+
+def test_study_run(made):
+    _, output, table = made
+    assert output.startswith("smoke fashion-mnist-small svdd: mean AUROC 0.") and "over 2 runs" in output
+    assert table.count("\n") == 3 and all(name in table for name in SVDD_RUNS)
+
+
+def test_study_list(run, kept):
+    for which in ((), ("--committed",), ("--profile", "smoke", "--dataset", "fashion-mnist-small")):
+        lines = run("study", "list", *which).splitlines()
+        assert len(lines) == 2
+        assert all(line.startswith(f"{name}  AUROC 0.") for line, name in zip(lines, sorted(SVDD_RUNS), strict=True))
+    text = "no fresh records of quick yet; make some with: fcdd study run --profile quick"
+    assert text in run("study", "list", "--profile", "quick")
+
+
+def test_study_list_says_why_records_are_stale(run, kept):
+    rewrite(kept[0] / f"{SVDD_RUNS[0]}.json", lambda record: record["code"].update(sha256="0" * 64))
+    rewrite(kept[0] / f"{SVDD_RUNS[1]}.json", lambda record: record["settings"].update(nu=0.2))
+    lines = run("study", "list").splitlines()
+    stale = {line.split()[0]: line.partition("  stale: ")[2] for line in lines[:2]}
+    assert stale == {SVDD_RUNS[0]: "code", SVDD_RUNS[1]: "settings"}
+    assert lines[2] == "2 of 2 are stale; fcdd study run runs them again"
+    assert "stale" not in run("study", "list", "--committed")
+
+
+@pytest.mark.parametrize("content", [b"", b'{"schema": 2', b"\xff\xfe\x00", b"[]"])
+def test_study_list_names_damaged_records_and_shows_the_others(kept, monkeypatch, capsys, content):
+    (kept[0] / f"{SVDD_RUNS[0]}.json").write_bytes(content)
+    monkeypatch.setattr(sys, "argv", ["fcdd", "study", "list"])
+    monkeypatch.setattr(cli, "console", Console(width=220))
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    printed = capsys.readouterr()
+    assert end.value.code == 1
+    assert printed.out.startswith(f"{SVDD_RUNS[1]}  AUROC 0.") and printed.out.count("\n") == 1
+    first, second = printed.err.splitlines()
+    assert first == "error: 1 damaged:"
+    assert f"{SVDD_RUNS[0]}.json is not a run record: " in second and second.endswith("; remove it and run again")
+
+
+def test_study_show(run, kept):
+    first = SVDD_RUNS[0]
+    assert '"auroc"' in run("study", "show", first) and "stale" not in run("study", "show", first)
+    rewrite(kept[0] / f"{first}.json", lambda record: record["metrics"].update(auroc=0.123))
+    assert "0.123" in run("study", "show", first) and "0.123" not in run("study", "show", first, "--committed")
+    rewrite(kept[0] / f"{first}.json", lambda record: record["selection"].update(train=7))
+    assert run("study", "show", first).endswith("stale: selection\n")
+    (kept[0] / f"{first}.json").unlink()
+    assert '"auroc"' in run("study", "show", first)  # the committed one
     with pytest.raises(FileNotFoundError, match="no record 'smoke/none'; fcdd study list names them"):
         run("study", "show", "smoke/none")
+    (kept[0] / f"{first}.json").write_text("{")
+    with pytest.raises(ValueError, match="is not a run record: .*; remove it and run again"):
+        run("study", "show", first)
+
+
+def test_study_diff(run, kept):
+    for name, value in zip(SVDD_RUNS, (0.5, 0.25), strict=True):
+        rewrite(kept[0] / f"{name}.json", lambda record, value=value: record["metrics"].update(auroc=value))
+        rewrite(kept[1] / f"{name}.json", lambda record: record["metrics"].update(auroc=0.75))
+    rewrite(kept[1] / f"{SVDD_RUNS[0]}.json", lambda record: record["settings"].update(nu=0.2))
+    output = run("study", "diff", "smoke")
+    rows = [[cell.strip() for cell in line.strip("│┃").split("│")] for line in output.splitlines() if "│" in line]
+    assert [row[1:] for row in rows] == [
+        ["svdd", "T-shirt/top", "0.500", "0.750", "-0.250"],
+        ["svdd", "Ankle boot", "0.250", "0.750", "-0.500"],
+        ["svdd", "mean", "0.375", "0.750", "-0.375"],
+    ] or [row[1:] for row in rows] == [
+        ["svdd", "Ankle boot", "0.250", "0.750", "-0.500"],
+        ["svdd", "T-shirt/top", "0.500", "0.750", "-0.250"],
+        ["svdd", "mean", "0.375", "0.750", "-0.375"],
+    ]
+    assert {row[0] for row in rows} == {"fashion-mnist-small"}
+    assert "smoke, fresh" in output and "smoke, committed" in output
+    assert output.splitlines()[-1] == "smoke, committed: 1 of 2 records are stale; fcdd study list says why"
+    with pytest.raises(ValueError, match="expected two profiles to compare, got smoke twice"):
+        run("study", "diff", "smoke", "smoke")
+
+
+def test_study_diff_of_what_is_not_there_or_not_shared(run, kept):
+    with pytest.raises(ValueError, match="no records to compare: quick, fresh; see fcdd study list"):
+        run("study", "diff", "quick")
+    with pytest.raises(ValueError, match="no records to compare: quick, fresh; see fcdd study list"):
+        run("study", "diff", "smoke", "quick")
+    for path in list(kept[1].rglob("*.json")):
+        rewrite(path, lambda record: record["run"].update(method="hsc"))
+    name = "fashion-mnist-small"
+    text = f"nothing in common to compare: smoke, fresh: {name} svdd; smoke, committed: {name} hsc"
+    with pytest.raises(ValueError, match=text):
+        run("study", "diff", "smoke")
 
 
 def test_wrong_usage(run):

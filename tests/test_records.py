@@ -336,8 +336,8 @@ def test_engine_goes_on_after_a_failure_and_reports_it(record, tmp_path, monkeyp
         engine.run_all(runs, "cpu", tmp_path)
     assert str(error.value).splitlines() == [
         "2 of 4 runs failed:",
-        f"- {runs[0].id}: ValueError('no luck with 0')",
-        f"- {runs[2].id}: ValueError('no luck with 2')",
+        f"- {runs[0].id}: ValueError: no luck with 0",
+        f"- {runs[2].id}: ValueError: no luck with 2",
     ]
     assert [records.is_current(run, tmp_path) for run in runs] == [False, True, False, True]
     monkeypatch.setattr(

@@ -3,6 +3,7 @@
 import itertools
 
 import pandas as pd
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from . import protocol, records
@@ -13,38 +14,63 @@ TOGETHER = 10  # runs that are trained as one: a kill loses those under way
 def run_all(runs: list[protocol.Run], device: str = "auto", folder=records.FRESH) -> pd.DataFrame:
     """Executes the runs whose record is missing or stale and returns the table of all of them.
 
-    A run that fails does not stop the others; at the end all failures are raised together as one RuntimeError.
+    Several processes may do so at once: none begins what another is at, but comes back to it at the end, and then runs
+    only what is still missing. A run that fails does not stop the others; at the end all failures are raised together
+    as one RuntimeError.
     """
     waiting = [run for run in runs if not records.is_current(run, folder)]
+    if not waiting:
+        return records.table_of(runs, folder)
     failures = {}
     with tqdm(total=len(waiting), desc=f"{runs[0].profile} runs", unit="run", leave=False) as bar:
-        for group in groups(waiting):
-            bar.set_postfix_str(f"{group[0].label}, {group[0].normal}, seed {group[0].seed}", refresh=False)
-            failures |= _execute(group, device, folder)
-            bar.update(len(group))
+        for patience in (0, -1):  # seconds; -1: until the other one ends
+            left = [run for run in waiting if run.id not in failures and not records.is_current(run, folder)]
+            for group in groups(left):
+                first = group[0]
+                bar.set_postfix_str(f"{first.dataset} {first.label}, {first.normal}, seed {first.seed}")
+                try:
+                    failures |= _alone(group, device, folder, patience)
+                except Timeout:
+                    continue
+                bar.update(len(group))
     if failures:
-        listed = "\n".join(f"- {name}: {error!r}" for name, error in failures.items())
-        raise RuntimeError(f"{len(failures)} of {len(waiting)} runs failed:\n{listed}") from next(
+        raise RuntimeError(f"{len(failures)} of {len(waiting)} runs failed:\n{_listed(failures)}") from next(
             iter(failures.values())
         )
-    table = records.table(folder, runs[0].profile, runs[0].dataset)
-    return table.set_index("id", drop=False).loc[[run.id for run in runs]].reset_index(drop=True)
+    return records.table_of(runs, folder)
 
 
 def groups(runs: list[protocol.Run]) -> list[list[protocol.Run]]:
     """Runs that follow each other and differ only in class and seed, at most ``TOGETHER``; others one by one."""
     found = []
-    for key, members in itertools.groupby(runs, lambda run: (run.dataset, run.method, run.profile, run.changes)):
+    for key, group in itertools.groupby(runs, lambda run: (run.dataset, run.method, run.profile, run.changes)):
         alone = protocol.METHODS[key[1]].module != "detectors"
-        members, size = list(members), 1 if alone else TOGETHER
+        members, size = list(group), 1 if alone else TOGETHER
         found += [members[start : start + size] for start in range(0, len(members), size)]
     return found
 
 
+def _alone(group: list[protocol.Run], device: str, folder, patience: float) -> dict[str, Exception]:
+    """Runs a group as the only process at its method and data set; returns the failures.
+
+    The lock goes when its process does, however that ends. Raises filelock.Timeout if another holds it that long.
+    """
+    place = records.path_of(group[0], folder).parent
+    place.mkdir(parents=True, exist_ok=True)
+    with FileLock(place / ".lock", timeout=patience):
+        for left_by_a_kill in place.glob(".*.part"):
+            left_by_a_kill.unlink(missing_ok=True)
+        return _execute(group, device, folder)
+
+
 def _execute(group: list[protocol.Run], device: str, folder) -> dict[str, Exception]:
-    """Runs a group and writes its records; returns the failures. If a group fails, its runs are tried one by one."""
+    """Runs those of a group that are not current and writes their records; returns the failures.
+
+    If the group fails, its runs are tried one by one.
+    """
+    group = [run for run in group if not records.is_current(run, folder)]
     try:
-        for record in protocol.execute_all(group, device):
+        for record in protocol.execute_all(group, device) if group else []:
             records.write(record, folder)
     except Exception as error:
         if len(group) == 1:
@@ -52,3 +78,14 @@ def _execute(group: list[protocol.Run], device: str, folder) -> dict[str, Except
         parts = [_execute([run], device, folder) for run in group]
         return {name: error for part in parts for name, error in part.items()}
     return {}
+
+
+def _listed(failures: dict[str, Exception]) -> str:
+    """One line for each message: the first run that failed with it, and how many others did."""
+    alike = {}
+    for name, error in failures.items():
+        alike.setdefault(f"{type(error).__name__}: {error}", []).append(name)
+    return "\n".join(
+        f"- {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {text}"
+        for text, names in alike.items()
+    )

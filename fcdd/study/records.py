@@ -3,10 +3,13 @@
 Fresh records lie in _build/records, those of longer profiles are committed in data/records. Taught in: chapter 08.
 """
 
+import csv
 import json
 import os
 import platform
 import subprocess
+import uuid
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -43,7 +46,7 @@ def write(record: dict, folder: Path = FRESH) -> Path:
         )
     path = folder / f"{record['run']['id']}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}-{os.getpid()}.part")
+    partial = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}.part")  # no other process's, on any machine
     with partial.open("w", encoding="utf-8") as file:
         json.dump(record, file, indent=1)
         file.flush()
@@ -57,7 +60,7 @@ def read(path: Path) -> dict:
     try:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
         VALIDATOR.validate(record)
-    except (json.JSONDecodeError, jsonschema.ValidationError) as error:
+    except (ValueError, jsonschema.ValidationError) as error:  # no JSON, no UTF-8, not of this form
         raise ValueError(
             f"{path} is not a run record: {str(error).splitlines()[0]}; remove it and run again"
         ) from error
@@ -89,25 +92,55 @@ def stale(record: dict) -> list[str]:
 def is_current(run: protocol.Run, folder: Path = FRESH) -> bool:
     """Whether the run's record exists and was made by today's code, settings and choice of images."""
     try:
-        return not stale(read(path_of(run, folder)))
+        record = read(path_of(run, folder))
     except (FileNotFoundError, ValueError):
         return False
+    return record["run"]["id"] == run.id and not stale(record)
 
 
-def table(folder: Path = FRESH, profile: str | None = None, dataset: str | None = None) -> pd.DataFrame:
+def table(
+    folder: Path = FRESH, profile: str | None = None, dataset: str | None = None, complain: Callable | None = None
+) -> pd.DataFrame:
     """The records below a folder as a table, one row a run: profile, dataset, method, normal, seed, auroc, …
 
     A run with changed settings counts as a method of its own, "fcdd+exposure=confetti"; then ``base`` is its method and
-    ``changes`` what was changed. ``stale`` says why a record is out of date, "" if it is not.
+    ``changes`` what was changed. ``stale`` says why a record is out of date, "" if it is not. A damaged record raises
+    ValueError; with ``complain``, this is called with the error and the record left out.
     """
     rows = []
     for path in sorted(Path(folder).glob(f"{profile or '*'}/{dataset or '*'}/**/*.json")):
-        record = read(path)
-        made = {"seconds": record["seconds"]["fit"], "device": record["device"], "date": record["date"]}
-        run = dict(record["run"])
-        names = {"method": run_of(record).label, "base": run["method"], "stale": ", ".join(stale(record))}
-        rows.append({**run, **names, **record["metrics"], **made, "code": record["code"]["sha256"][:12]})
+        try:
+            rows.append(_row(read(path)))
+        except ValueError as error:
+            if complain is None:
+                raise
+            complain(error)
     return pd.DataFrame(rows, columns=None if rows else COLUMNS)
+
+
+def table_of(runs: list[protocol.Run], folder: Path = FRESH) -> pd.DataFrame:
+    """The table of these runs, in their order; others are not read. Raises FileNotFoundError if one has no record."""
+    return pd.DataFrame([_row(read(path_of(run, folder))) for run in runs])
+
+
+def _row(record: dict) -> dict:
+    made = {"seconds": record["seconds"]["fit"], "device": record["device"], "date": record["date"]}
+    names = {"method": run_of(record).label, "base": record["run"]["method"], "stale": ", ".join(stale(record))}
+    return {**record["run"], **names, **record["metrics"], **made, "code": record["code"]["sha256"][:12]}
+
+
+def lost(table: Path, folder: Path = FRESH) -> list[str]:
+    """The runs in a table, written as CSV, whose records have been removed or damaged since."""
+    with Path(table).open(encoding="utf-8", newline="") as file:
+        names = [row["id"] for row in csv.DictReader(file)]
+    return [name for name in names if not _whole(Path(folder) / f"{name}.json")]
+
+
+def _whole(path: Path) -> bool:
+    try:
+        return bool(read(path))
+    except (FileNotFoundError, ValueError):
+        return False
 
 
 def _tuple(value):
@@ -117,7 +150,8 @@ def _tuple(value):
 def commit() -> str:
     """The git commit of the checkout, with ``+`` if files differ from it; "unknown" outside of git."""
     try:
-        git = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+        git = ["git", "--no-optional-locks", "-C", str(ROOT)]  # without locks: several processes may ask at once
+        git += ["describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
         return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
