@@ -4,17 +4,24 @@ DEVICE  ?= auto
 CORES   ?= 2
 PYTHON  ?= python3
 ARGS    ?=
-# Of a study, separated by commas; all if left out: make study PROFILE=full DATASETS=cifar10 METHODS=fcdd CLASSES="cat,dog"
-DATASETS ?=
-METHODS ?=
-CLASSES ?=
+# Which part of a profile `make study` runs, names separated by commas; all if left out:
+# make study PROFILE=full DATASETS=cifar10 METHODS=fcdd,hsc CLASSES="cat,dog"
+DATASETS  ?=
+METHODS   ?=
+CLASSES   ?=
+ABLATIONS ?=
+# Where its jobs run: here, or as a profile below cluster/ says, as in CLUSTER=slurm.
+CLUSTER ?=
+# What `make why` is about: book or study.
+WHAT ?= book
 
 # Modules are run with `python -m`: the scripts in .venv/bin break in folders whose path holds a space.
 PY := .venv/bin/python
 SNAKEMAKE := $(PY) -m snakemake
-OPTIONS := --cores $(CORES) --scheduler greedy --rerun-incomplete --nolock --quiet host $(ARGS) \
-	--keep-going --resources gpu=1 --config profile=$(PROFILE) device=$(DEVICE) "datasets=$(DATASETS)" "methods=$(METHODS)" \
-	"classes=$(CLASSES)"
+OPTIONS := --scheduler greedy --rerun-incomplete --nolock --keep-going --quiet host $(ARGS) \
+	$(if $(CLUSTER),--profile cluster/$(CLUSTER),--cores $(CORES) --resources gpu=1) \
+	--config profile=$(PROFILE) device=$(DEVICE)
+PART := "datasets=$(DATASETS)" "methods=$(METHODS)" "classes=$(CLASSES)" "ablations=$(ABLATIONS)"
 
 .PHONY: help book bench test why study setup lock clean
 .DEFAULT_GOAL := help
@@ -36,11 +43,11 @@ setup: .venv/.stamp ## make the virtual environment in .venv (the other commands
 book: .venv/.stamp ## train, execute the chapters, render: _build/html/index.html
 	@$(SNAKEMAKE) book $(OPTIONS)
 
-study: .venv/.stamp ## only the runs of a profile: make study PROFILE=full CLASSES=Bag,Shirt
-	@$(SNAKEMAKE) study $(OPTIONS)
+study: .venv/.stamp ## only the runs of a profile, or of a part: make study PROFILE=full CLASSES=Bag,Shirt
+	@$(SNAKEMAKE) study $(OPTIONS) $(PART)
 
-why: .venv/.stamp ## what `make book` would run now, and why
-	@$(SNAKEMAKE) book --dry-run $(OPTIONS)
+why: .venv/.stamp ## what `make book` would run now, and why; with WHAT=study what `make study` would
+	@$(SNAKEMAKE) $(WHAT) --dry-run $(OPTIONS) $(if $(filter study,$(WHAT)),$(PART))
 
 bench: .venv/.stamp ## speed against what one would write without us; RECORD=1 keeps it for the book
 	@$(PY) -m benchmarks --device $(DEVICE) $(if $(RECORD),--record) $(ARGS)

@@ -12,46 +12,60 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from fcdd.study import chapters, code, protocol
+from fcdd.study import chapters, code, grid, protocol
 
 PROFILE = config.get("profile", "quick")
 DEVICE = config.get("device", "auto")
 NORMAL = config.get("normal")  # None: each chapter's own
-FIRST, *OTHERS = protocol.data_sets(PROFILE)  # the book is about the first
-CLASSES, ONLY_METHODS, ONLY_DATA = (
-    [part.strip() for part in str(config.get(key) or "").split(",") if part.strip()]
-    for key in ("classes", "methods", "datasets")
-)
+FIRST = protocol.data_sets(PROFILE)[0]  # the book is about the first
 CHAPTERS = sorted(Path(file).stem for file in glob("notebooks/*.ipynb"))
 NEED_RUNS = ["08_study"]
 # One job at a time where they would share a GPU.
 GPU = int(DEVICE not in ("cpu", "mps") and shutil.which("nvidia-smi") is not None)
+if " " in sys.executable:  # Snakemake writes it into the scripts of cluster jobs, and does not quote it there
+    sys.executable = os.path.relpath(sys.executable)
 PYTHON = shlex.quote(sys.executable)
 RECORDED = ["data/published.yml", *sorted(glob("data/records/**/*.json", recursive=True))]
 
 
-def tables(dataset):
-    """The tables of a data set's methods, as far as they are wanted."""
-    methods = [method for method in protocol.profile(PROFILE, dataset)["methods"] if method in (ONLY_METHODS or [method])]
-    return expand("_build/runs/{profile}/{dataset}/{method}.csv", profile=PROFILE, dataset=dataset, method=methods)
+def asked(key):
+    """Names after ``--config key=``, separated by commas; a digit, as MNIST has them, comes as a number."""
+    value = config.get(key)
+    return [name.strip() for name in ("" if value is None else str(value)).split(",") if name.strip()]
 
 
-def ablations(dataset):
-    names = [] if CLASSES or ONLY_METHODS else protocol.profile(PROFILE, dataset)["ablations"]
-    return expand("_build/ablations/{profile}/{dataset}/{name}.csv", profile=PROFILE, dataset=dataset, name=names)
+try:
+    PARTS = {
+        part.dataset: part
+        for part in grid.parts(PROFILE, *map(asked, ("datasets", "methods", "classes", "ablations")))
+    }
+except (ValueError, FileNotFoundError) as error:
+    raise WorkflowError(str(error))
 
 
-TABLES = tables(FIRST)
-WANTED = [dataset for dataset in (FIRST, *OTHERS) if dataset in (ONLY_DATA or [dataset])]
+def tables(part):
+    """What is made of a part of the profile: a table for each method and each ablation."""
+    return [f"_build/runs/{PROFILE}/{part.dataset}/{name}.csv" for name in part.methods] + [
+        f"_build/ablations/{PROFILE}/{part.dataset}/{name}.csv" for name in part.ablations
+    ]
 
-# Snakemake's own lock outlives a killed build and then refuses the next one; this one dies with its process.
+
+TABLES = tables(grid.parts(PROFILE, [FIRST])[0]._replace(ablations=[]))
+
 if workflow.is_main_process:
+    # Snakemake's own lock outlives a killed build and then refuses the next one; this one dies with its process.
     Path("_build").mkdir(exist_ok=True)
     LOCK = FileLock("_build/graph.lock")
     try:
         LOCK.acquire(timeout=0)
     except Timeout:
         raise WorkflowError("another build is running in this folder; wait for it to end")
+    # A table that lists records which are no longer there has to be made again.
+    for file in glob(f"_build/*/{PROFILE}/*/*.csv"):
+        from fcdd.study import records
+
+        if records.lost(file):
+            Path(file).unlink()
 
 
 def relative(files):
@@ -66,41 +80,70 @@ def parameters(wildcards):
     return " ".join(f"-p {shlex.quote(pair)}" for pair in pairs)
 
 
+def ablation(wildcards):
+    return protocol.profile(wildcards.profile, wildcards.dataset)["ablations"][wildcards.name]
+
+
+def images(wildcards):
+    """What else makes a table another one: which images, classes and seeds the profile takes."""
+    entry = protocol.profile(wildcards.profile, wildcards.dataset)
+    return {key: entry[key] for key in ("train", "test", "options", "classes", "seeds")}
+
+
+def only_classes(wildcards):
+    names = PARTS[wildcards.dataset].classes if wildcards.dataset in PARTS else []
+    return " ".join(f"--normal {shlex.quote(name)}" for name in names)
+
+
+# What every table of runs is made with. The job's words go to the terminal and into its log, for the report at the end;
+# two jobs share the terminal, so that bars stay on one line and fill it.
+COLUMNS = shutil.get_terminal_size((100, 24)).columns - 1
+RUN = "OMP_NUM_THREADS={threads} TQDM_MININTERVAL=5 TQDM_POSITION=0 TQDM_NCOLS={COLUMNS} {PYTHON} -m fcdd study run"
+RUN += " --profile {wildcards.profile} --dataset {wildcards.dataset} {params.classes} --device {DEVICE}"
+RUN += " --table {output:q}"
+LOGGED = " 2>&1 | tee {log:q}"
+
+
+localrules: book, study, html
+
+
 rule book:
     default_target: True
     input: "_build/html/index.html"
 
 
 rule study:
-    input: [file for dataset in WANTED for file in (*tables(dataset), *ablations(dataset))]
+    input: [file for part in PARTS.values() for file in tables(part)]
+    message: "all runs that were asked for are recorded in _build/records"
 
 
 rule runs:
     input: lambda wildcards: relative(code.files_of_method(wildcards.method))
     output: "_build/runs/{profile}/{dataset}/{method}.csv"
+    log: "_build/logs/runs/{profile}/{dataset}/{method}.csv.txt"
     params:
         settings=lambda wildcards: protocol.settings(wildcards.profile, wildcards.method, wildcards.dataset),
-        images=lambda wildcards: protocol.selection(wildcards.profile, wildcards.dataset),
-        seeds=lambda wildcards: protocol.profile(wildcards.profile, wildcards.dataset)["seeds"],
-        classes=" ".join(f"--normal {shlex.quote(name)}" for name in CLASSES),
+        images=images,
+        classes=only_classes,
     resources: gpu=GPU
     message: "training {wildcards.method} on {wildcards.dataset}, profile {wildcards.profile}"
-    shell: "OMP_NUM_THREADS={threads} TQDM_MININTERVAL=5 {PYTHON} -m fcdd study run --profile {wildcards.profile}"
-        " --dataset {wildcards.dataset} --method {wildcards.method} {params.classes} --device {DEVICE} --table {output:q}"
+    shell: RUN + " --method {wildcards.method}" + LOGGED
 
 
 rule ablation:
-    input:
-        lambda wildcards: relative(
-            code.files_of_method(protocol.ablation(wildcards.profile, wildcards.name, wildcards.dataset)[0].method)
-        )
+    input: lambda wildcards: relative(code.files_of_method(ablation(wildcards)["method"]))
     output: "_build/ablations/{profile}/{dataset}/{name}.csv"
+    log: "_build/logs/ablations/{profile}/{dataset}/{name}.csv.txt"
     params:
-        settings=lambda wildcards: protocol.profile(wildcards.profile, wildcards.dataset)["ablations"][wildcards.name],
+        settings=lambda wildcards: (
+            ablation(wildcards),
+            protocol.settings(wildcards.profile, ablation(wildcards)["method"], wildcards.dataset),
+        ),
+        images=images,
+        classes=only_classes,
     resources: gpu=GPU
     message: "ablation {wildcards.name} on {wildcards.dataset}, profile {wildcards.profile}"
-    shell: "OMP_NUM_THREADS={threads} TQDM_MININTERVAL=5 {PYTHON} -m fcdd study run --profile {wildcards.profile}"
-        " --dataset {wildcards.dataset} --ablation {wildcards.name} --device {DEVICE} --table {output:q}"
+    shell: RUN + " --ablation {wildcards.name}" + LOGGED
 
 
 rule chapter:
@@ -109,13 +152,14 @@ rule chapter:
         code=lambda wildcards: relative(chapters.code_files(Path(f"notebooks/{wildcards.chapter}.ipynb"))),
         tables=lambda wildcards: [*TABLES, *RECORDED] if wildcards.chapter in NEED_RUNS else [],
     output: "_build/chapters/{profile}/{chapter}.ipynb"
+    log: "_build/logs/chapters/{profile}/{chapter}.ipynb.txt"
     params:
         settings=lambda wildcards: protocol.profile(wildcards.profile),
         parameters=parameters,
     resources: gpu=GPU
     message: "executing chapter {wildcards.chapter}, profile {wildcards.profile}"
     shell: "OMP_NUM_THREADS={threads} {PYTHON} -m fcdd study chapter {input.notebook:q} {output:q}"
-        " {params.parameters}"
+        " {params.parameters}" + LOGGED
 
 
 rule html:
@@ -128,3 +172,21 @@ rule html:
     output: "_build/html/index.html"
     message: "rendering the book"
     shell: "{PYTHON} -m fcdd study render --profile {PROFILE}"
+
+
+def last_words(log):
+    """What a job said in the end: its error, or its last line if it was ended before it could say one."""
+    lines = [line for line in Path(log).read_text(errors="replace").splitlines() if line.strip()] or ["(nothing)"]
+    return lines[next((k for k, line in enumerate(lines) if line.startswith("error: ")), -1) :]
+
+
+onstart:
+    shutil.rmtree("_build/logs", ignore_errors=True)
+
+
+onerror:
+    logs = sorted(glob("_build/logs/**/*.txt", recursive=True))
+    failed = [file for file in logs if not Path(file.replace("/logs", "", 1).removesuffix(".txt")).exists()]
+    print(f"\nof {len(logs)} jobs {len(failed)} failed; what the others made is kept:", file=sys.stderr)
+    for file in failed:
+        print(f"\n{file} ends with", *last_words(file), sep="\n  ", file=sys.stderr)
