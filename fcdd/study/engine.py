@@ -1,6 +1,7 @@
 """Runs a list of runs, many at once where they share an architecture, and keeps what is current."""
 
 import itertools
+import traceback
 
 import pandas as pd
 from filelock import FileLock, Timeout
@@ -74,6 +75,8 @@ def _execute(group: list[protocol.Run], device: str, folder) -> dict[str, Except
             records.write(record, folder)
     except Exception as error:
         if len(group) == 1:
+            if not isinstance(error, (ValueError, OSError)):  # no message to a reader: say where it came from
+                traceback.print_exception(error)
             return {group[0].id: error}
         parts = [_execute([run], device, folder) for run in group]
         return {name: error for part in parts for name, error in part.items()}
