@@ -57,6 +57,7 @@ CHOICES = [
     ("05_fcdd", {"exposure": "confetti"}),
     ("07_clever_hans", {"method": "hsc", "normal": "Coat"}),
     ("06_localisation", {"category": "gravel", "method": "hsc", "exposure": "confetti-masks"}),
+    ("09_beyond", {"category": "grass"}),
 ]
 
 
