@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 from rich.console import Console
 from tqdm import tqdm
@@ -42,6 +43,8 @@ def main(
         raise typer.BadParameter(f"expected some of {', '.join(PARTS)}, got {', '.join(unknown)}", param_hint="--only")
     if record and (quick or only):
         raise typer.BadParameter("a record is of all comparisons at full size; leave out --quick and --only")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     options = Options(pick_device(device).type, quick, long)
     result = run(options, repetitions, only or list(PARTS))
     write(result, folder / "benchmarks.json")

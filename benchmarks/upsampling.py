@@ -40,6 +40,8 @@ def comparisons(options: Options):
 
         return lambda: timed(step, options.device)
 
+    # cuDNN convolves in TensorFloat32 unless told otherwise, with 10 bits behind the point.
+    most = 1e-3 if options.device == "cuda" else 1e-5
     for name, side_of, goal in (("", forward, 10.0), ("-gradient", backward, None)):
         ours, needed = side_of(receptive.upsample), flops(side_of(receptive.upsample))
         ours(), side_of(dense)()  # the first call of each prepares what later ones use again
@@ -50,5 +52,5 @@ def comparisons(options: Options):
             {"dense transposed convolution": side_of(dense)},
             goal,
             lambda peaks, _, needed=needed: Limit(needed / peaks["float32"], "matrix products in float32"),
-            lambda ours, peer: [Fact("largest difference", float((ours - peer).abs().max() / peer.abs().max()), 1e-5)],
+            lambda ours, peer: [Fact("largest difference", float((ours - peer).abs().max() / peer.abs().max()), most)],
         )
