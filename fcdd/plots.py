@@ -174,10 +174,11 @@ def auroc_table(table, methods=None):
     means = table.pivot_table(index="normal", columns="method", values="auroc")
     means = means.loc[table["normal"].unique(), methods or table["method"].unique()]  # in the order of the table
     means.loc["mean"] = means.mean()
-    figure, axes = plt.subplots(figsize=(1.15 * len(means.columns) + 2, 0.38 * len(means) + 0.8))
+    figure, axes = plt.subplots(figsize=(1.15 * len(means.columns) + 2, 0.38 * len(means) + 0.9))
     sns.heatmap(means, annot=True, fmt=".2f", cmap="cividis", vmin=0.5, vmax=1, cbar_kws={"label": "AUROC"}, ax=axes)
     axes.axhline(len(means) - 1, color="white", lw=3)
     axes.set(xlabel="", ylabel="nominal class")
+    axes.tick_params(axis="y", rotation=0)
     return figure
 
 
@@ -631,7 +632,8 @@ def ablations(named: dict, columns: int = 3):
         table = table.assign(place=table["value"].map(places))
         by_class = table.groupby(["place", "normal"])["auroc"].agg(["mean", "min", "max"]).unstack()
         for name in by_class["mean"]:
-            axis.fill_between(by_class.index, by_class["min"][name], by_class["max"][name], color=NOMINAL, alpha=0.15)
+            band = by_class["min"][name], by_class["max"][name]
+            axis.fill_between(by_class.index, *band, color=NOMINAL, alpha=0.4 / len(by_class["mean"].columns))
             axis.plot(by_class["mean"][name], ".-", color=NOMINAL, lw=0.8, alpha=0.6)
             axis.annotate(name, (by_class.index[-1], by_class["mean"][name].iloc[-1]), xytext=(3, 0), va="center",
                           textcoords="offset points", fontsize=6, color=NOMINAL)  # fmt: skip
