@@ -66,17 +66,26 @@ def common(tmp_path_factory, worker_id):
 
 
 @pytest.fixture(scope="session")
-def checkout(common):
-    """A copy of the project's files, without what was built, in a folder whose name holds a space."""
+def copy_project():
+    """Copies the project's files, without what was built, to a folder."""
+
+    def copy(root):
+        listed = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+        names = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split("\0")
+        for name in (name for name in names if name and (ROOT / name).is_file()):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, root / name)
+        return root
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def checkout(common, copy_project):
+    """A copy of the project in a folder whose name holds a space, shared by all workers."""
     root = common / "a b"
     with FileLock(common / "checkout.lock"):
-        if not root.exists():
-            listed = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-            names = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split("\0")
-            for name in (name for name in names if name and (ROOT / name).is_file()):
-                (root / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, root / name)
-    return root
+        return root if root.exists() else copy_project(root)
 
 
 @pytest.fixture(scope="session")

@@ -1,27 +1,20 @@
-"""The graph in a copy of the project, in a folder whose name holds a space: built, changed, killed, continued."""
+"""The graph in a copy of the project, in a folder whose name holds a space: built, changed. Kills: test_engine.py."""
 
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 
 from filelock import FileLock
 
-from fcdd.study import protocol
-
-
-def call(root, *arguments):
-    """The graph of the copy in profile smoke, called as the Makefile does: what to give to subprocess."""
-    command = [sys.executable, "-m", "snakemake", *arguments, "--cores", "2", "--scheduler", "greedy"]
-    command += ["--rerun-incomplete", "--nolock", "--config", "profile=smoke"]
-    return {"args": command, "cwd": root, "env": os.environ | {"PYTHONPATH": str(root)}}
-
 
 def snakemake(root, *arguments):
-    return subprocess.run(**call(root, *arguments), capture_output=True, text=True, check=False)
+    """The graph of the copy in profile smoke, called as the Makefile does."""
+    command = [sys.executable, "-m", "snakemake", *arguments, "--cores", "2", "--scheduler", "greedy"]
+    command += ["--rerun-incomplete", "--nolock", "--config", "profile=smoke"]
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
 
 
 def planned(root):
@@ -78,29 +71,6 @@ def test_gate_refuses_a_stale_chapter(book, checkout):
     finally:
         file.write_bytes(before)
         os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
-
-
-def test_killed_build_continues_where_it_was(book, checkout):
-    """All records are removed, the build is killed once a few are back, and the next one makes only the others."""
-    records = checkout / "_build" / "records" / "smoke"
-    for path in [*records.rglob("*.json"), *(checkout / "_build" / "runs" / "smoke").rglob("*.csv")]:
-        path.unlink()
-    process = subprocess.Popen(
-        **call(checkout, "study"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    deadline = time.monotonic() + 120
-    while len(list(records.rglob("*.json"))) < 3 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    finished = {path: path.stat().st_mtime_ns for path in records.rglob("*.json")}
-    assert 3 <= len(finished) < len(protocol.runs("smoke"))
-    assert all(json.loads(path.read_text())["metrics"]["auroc"] >= 0 for path in finished)
-
-    result = snakemake(checkout, "study")
-    assert result.returncode == 0, result.stderr
-    assert len(list(records.rglob("*.json"))) == len(protocol.runs("smoke"))
-    assert {path: path.stat().st_mtime_ns for path in finished} == finished
 
 
 def test_second_build_at_once_is_refused(book, checkout):

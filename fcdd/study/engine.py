@@ -1,6 +1,7 @@
 """Runs a list of runs, many at once where they share an architecture, and keeps what is current."""
 
 import itertools
+import sys
 import traceback
 
 import pandas as pd
@@ -22,16 +23,19 @@ def run_all(runs: list[protocol.Run], device: str = "auto", folder=records.FRESH
     waiting = [run for run in runs if not records.is_current(run, folder)]
     if not waiting:
         return records.table_of(runs, folder)
-    failures = {}
+    failures, busy = {}, set()
     with tqdm(total=len(waiting), desc=f"{runs[0].profile} runs", unit="run", leave=False) as bar:
         for patience in (0, -1):  # seconds; -1: until the other one ends
             left = [run for run in waiting if run.id not in failures and not records.is_current(run, folder)]
             for group in groups(left):
-                first = group[0]
-                bar.set_postfix_str(f"{first.dataset} {first.label}, {first.normal}, seed {first.seed}")
+                name = f"{group[0].dataset} {group[0].label}"
+                bar.set_postfix_str(f"{name}, {group[0].normal}, seed {group[0].seed}")
                 try:
                     failures |= _alone(group, device, folder, patience)
                 except Timeout:
+                    if name not in busy:
+                        tqdm.write(f"another process is at {name}; back to it at the end", file=sys.stderr)
+                    busy.add(name)
                     continue
                 bar.update(len(group))
     if failures:
