@@ -19,13 +19,12 @@ DEVICE = config.get("device", "auto")
 NORMAL = config.get("normal")  # None: each chapter's own
 FIRST = protocol.data_sets(PROFILE)[0]  # the book is about the first
 CHAPTERS = sorted(Path(file).stem for file in glob("notebooks/*.ipynb"))
-NEED_RUNS = ["08_study"]
 # One job at a time where they would share a GPU.
 GPU = int(DEVICE not in ("cpu", "mps") and shutil.which("nvidia-smi") is not None)
 if " " in sys.executable:  # Snakemake writes it into the scripts of cluster jobs, and does not quote it there
     sys.executable = os.path.relpath(sys.executable)
 PYTHON = shlex.quote(sys.executable)
-RECORDED = ["data/published.yml", *sorted(glob("data/records/**/*.json", recursive=True))]
+RECORDED = ["data/published.yml", "data/reasons.yml", *sorted(glob("data/records/**/*.json", recursive=True))]
 
 
 def asked(key):
@@ -150,7 +149,7 @@ rule chapter:
     input:
         notebook="notebooks/{chapter}.ipynb",
         code=lambda wildcards: relative(chapters.code_files(Path(f"notebooks/{wildcards.chapter}.ipynb"))),
-        tables=lambda wildcards: [*TABLES, *RECORDED] if wildcards.chapter in NEED_RUNS else [],
+        tables=lambda wildcards: {"08_study": [*TABLES, *RECORDED], "09_beyond": RECORDED}.get(wildcards.chapter, []),
     output: "_build/chapters/{profile}/{chapter}.ipynb"
     log: "_build/logs/chapters/{profile}/{chapter}.ipynb.txt"
     params:
@@ -165,7 +164,7 @@ rule chapter:
 rule html:
     input:
         chapters=expand("_build/chapters/{profile}/{chapter}.ipynb", profile=PROFILE, chapter=CHAPTERS),
-        tables=[*TABLES, *RECORDED],
+        tables=[*TABLES, *RECORDED, "benchmarks/report.py", *sorted(glob("benchmarks/records/*.json"))],
         pages=[file for file in glob("book/**", recursive=True) if os.path.isfile(file) and "__pycache__" not in file],
         config=["_config.yml", "_toc.yml", "fcdd/study/book.py"],
         library=glob("fcdd/**/*.py", recursive=True),  # the page of the library shows its docstrings
