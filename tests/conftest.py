@@ -96,6 +96,7 @@ def book(checkout):
         if not html.exists():
             command = [sys.executable, "-m", "snakemake", "book", "--cores", "2", "--scheduler", "greedy", "--nolock"]
             environment = os.environ | {"PYTHONPATH": str(checkout)}
+            del environment["MPLBACKEND"]  # as a reader builds it: kernels put the figures into the chapters
             told = subprocess.run(
                 [*command, "--config", "profile=smoke"], cwd=checkout, env=environment, capture_output=True, text=True
             )
