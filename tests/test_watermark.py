@@ -1,8 +1,13 @@
 """The watermark of chapter 07: where it is, what it leaves alone, what it refuses."""
 
+import json
+from dataclasses import replace
+
 import pytest
 import torch
+from conftest import ROOT
 
+from fcdd import study
 from fcdd.watermark import box, covered, watermark
 
 SIZES = [(1, 28, 28), (3, 32, 32), (3, 224, 224), (3, 64, 96)]
@@ -63,3 +68,16 @@ def test_texts_that_cannot_be_placed(text):
 def test_opacities_that_make_no_mark(opacity):
     with pytest.raises(ValueError, match="expected an opacity above 0"):
         watermark(noise(1, 28, 28), opacity=opacity)
+
+
+@pytest.mark.parametrize(
+    "dataset, side, network", [("fashion-mnist-small", 28, "fcdd_cnn28"), ("cifar10", 32, "fcdd_cnn32_s")]
+)
+def test_the_chapter_makes_its_networks_for_any_data_set(dataset, side, network):
+    """Settings are those of the profile's own data set, whichever images the chapter shows."""
+    cells = json.loads((ROOT / "notebooks" / "07_clever_hans.ipynb").read_text(encoding="utf-8"))["cells"]
+    (making,) = ["".join(cell["source"]) for cell in cells if "def made(" in "".join(cell["source"])]
+    names = {"profile": "smoke", "method": "fcdd", "normal": "horse", "seed": 0, "device": "cpu", "dataset": dataset}
+    names |= {"study": study, "replace": replace, "ours": torch.zeros(1, 3, side, side)}
+    exec(making, names)
+    assert names["made"]("fcdd").network == network and names["run"].dataset == dataset
