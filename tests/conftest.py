@@ -104,3 +104,34 @@ def book(checkout):
                 shutil.rmtree(html, ignore_errors=True)
                 pytest.fail(told.stdout + told.stderr)
     return html
+
+
+@pytest.fixture
+def sphinx(tmp_path):
+    """Renders ``tmp_path/source`` into ``tmp_path/out`` with the book's extensions; returns the pages and the warnings.
+
+    In a process of its own, because an extension leaves traces in Sphinx that the next build of the process would meet.
+    """
+
+    def built(pages, **settings):
+        extensions = ROOT / "book" / "_ext"
+        lines = [
+            f"import sys\nsys.path.insert(0, {str(extensions)!r})",
+            *(f"{key} = {settings[key]!r}" for key in settings),
+        ]
+        (tmp_path / "source" / "conf.py").write_text("\n".join(lines))
+        command = [
+            sys.executable,
+            "-m",
+            "sphinx",
+            "-q",
+            "-d",
+            tmp_path / "trees",
+            tmp_path / "source",
+            tmp_path / "out",
+        ]
+        told = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+        assert told.returncode == 0, told.stderr
+        return [(tmp_path / "out" / f"{page}.html").read_text() for page in pages], told.stderr
+
+    return built

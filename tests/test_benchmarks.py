@@ -1,13 +1,11 @@
 """The benchmarks at tiny sizes: they run, compare what they say, and become tables, a picture and a page."""
 
-import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from sphinx.application import Sphinx
 from typer.testing import CliRunner
 
 from benchmarks import __main__ as program
@@ -156,19 +154,17 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
 
 
 @pytest.fixture
-def page(tmp_path, monkeypatch):
+def page(tmp_path, sphinx):
     """Builds a page with the directive; returns its HTML and the warnings."""
-    monkeypatch.syspath_prepend(ROOT / "book" / "_ext")
     source = tmp_path / "source"
     source.mkdir()
     (source / "index.md").write_text("# Title\n\n```{benchmarks} cpu\n```\n")
 
     def built():
-        warnings = io.StringIO()
-        settings = {"extensions": ["myst_parser", "fcdd_benchmarks"], "fcdd_benchmarks": str(tmp_path / "records")}
-        folders = (source, None, tmp_path / "out", tmp_path / "trees")
-        Sphinx(*folders, "html", confoverrides=settings, status=None, warning=warnings).build()
-        return (tmp_path / "out" / "index.html").read_text(), warnings.getvalue()
+        (html,), warnings = sphinx(
+            ["index"], extensions=["myst_parser", "fcdd_benchmarks"], fcdd_benchmarks=str(tmp_path / "records")
+        )
+        return html, warnings
 
     return built
 

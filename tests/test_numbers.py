@@ -1,12 +1,10 @@
 """The role for numbers in prose: what it reads, how it formats, and that a book without its records does not build."""
 
 import importlib.util
-import io
 import json
 from pathlib import Path
 
 import pytest
-from sphinx.application import Sphinx
 
 from fcdd.study import protocol, records
 
@@ -118,9 +116,8 @@ def test_data_set_must_be_named_where_there_are_two(tmp_path):
 
 
 @pytest.fixture
-def build(tmp_path, monkeypatch):
+def build(tmp_path, sphinx):
     """Builds a small book with one Markdown page and one notebook; returns the pages and the warnings."""
-    monkeypatch.syspath_prepend(EXTENSIONS)
     source = tmp_path / "source"
     source.mkdir()
     prose = "# Title\n\nMean {run}`trial/fcdd/auroc`.\n"
@@ -130,12 +127,12 @@ def build(tmp_path, monkeypatch):
     (source / "chapter.ipynb").write_text(json.dumps(notebook))
 
     def built():
-        warnings = io.StringIO()
-        settings = {"extensions": ["myst_nb", "fcdd_numbers"], "nb_execution_mode": "off"}
-        settings["fcdd_records"] = [str(tmp_path / "records")]
-        folders = (source, None, tmp_path / "out", tmp_path / "trees")
-        Sphinx(*folders, "html", confoverrides=settings, status=None, warning=warnings).build()
-        return [(tmp_path / "out" / f"{page}.html").read_text() for page in ("index", "chapter")], warnings.getvalue()
+        return sphinx(
+            ["index", "chapter"],
+            extensions=["myst_nb", "fcdd_numbers"],
+            nb_execution_mode="off",
+            fcdd_records=[str(tmp_path / "records")],
+        )
 
     return built
 

@@ -29,7 +29,7 @@ def run_all(runs: list[protocol.Run], device: str = "auto", folder=records.FRESH
             left = [run for run in waiting if run.id not in failures and not records.is_current(run, folder)]
             for group in groups(left):
                 name = f"{group[0].dataset} {group[0].label}"
-                bar.set_postfix_str(f"{name}, {group[0].normal}, seed {group[0].seed}")
+                bar.set_postfix_str(f"{group[0].label}, {group[0].normal}, seed {group[0].seed}")
                 try:
                     failures |= _alone(group, device, folder, patience)
                 except Timeout:
