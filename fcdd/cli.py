@@ -1,5 +1,6 @@
 """The command line: ``fcdd fit``, ``fcdd score``, ``fcdd data``, ``fcdd study``. Taught in: the page on the library."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -96,6 +97,7 @@ def score(
             f"expected images below {images}, found none (of {', '.join(sorted(folders.SUFFIXES))})"
         )
     limits = None if heatmaps is None else _heatmap_limits(detector, files)
+    alike = Counter(file.with_suffix("") for file in files)  # a.jpg beside a.png: their heatmaps keep the suffix
     damaged: dict[Path, str] = {}
     for some, X in _batches(files, detector.image_shape_, damaged):
         names = [file.relative_to(images) for file in some]
@@ -105,9 +107,9 @@ def score(
                 verdict = "nominal  " if -value >= detector.offset_ else "[bold]anomalous[/]"
                 console.print(f"{value:<9.4g}  {verdict}  {escape(str(name))}", soft_wrap=True, highlight=False)
         if heatmaps is not None:
-            explain.write_overlays(
-                heatmaps, [name.with_suffix("") for name in names], X, detector.anomaly_map(X), limits
-            )
+            stems = [name.with_suffix("") for name in names]
+            named = [stem if alike[images / stem] == 1 else name for stem, name in zip(stems, names, strict=True)]
+            explain.write_overlays(heatmaps, named, X, detector.anomaly_map(X), limits)
     if heatmaps is not None:
         console.print(f"{len(files) - len(damaged)} heatmaps in {heatmaps}", markup=False)
     if damaged:

@@ -154,8 +154,10 @@ def test_heatmaps_of_pictures_with_the_same_name(run, model, boots_folder, tmp_p
     for folder, source in (("a", "000.png"), ("b", "007.png")):
         (tmp_path / "in" / folder).mkdir(parents=True)
         (tmp_path / "in" / folder / "1.png").write_bytes((boots_folder / "new" / source).read_bytes())
+    (tmp_path / "in" / "a" / "1.jpg").write_bytes((boots_folder / "new" / "003.png").read_bytes())
     run("score", tmp_path / "in", "--model", model, "--heatmaps", tmp_path / "maps")
-    assert len(list((tmp_path / "maps").rglob("*.png"))) == 2
+    written = {str(file.relative_to(tmp_path / "maps")) for file in (tmp_path / "maps").rglob("*.png")}
+    assert written == {"a/1.jpg.png", "a/1.png.png", "b/1.png"}
 
 
 def test_names_in_brackets_are_shown(run, model, boots_folder, tmp_path):
