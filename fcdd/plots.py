@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.patches import FancyBboxPatch
+from sklearn.isotonic import isotonic_regression
 
 from . import explain
 
@@ -635,9 +636,16 @@ def ablations(named: dict, columns: int = 3):
             band = by_class["min"][name], by_class["max"][name]
             axis.fill_between(by_class.index, *band, color=NOMINAL, alpha=0.4 / len(by_class["mean"].columns))
             axis.plot(by_class["mean"][name], ".-", color=NOMINAL, lw=0.8, alpha=0.6)
-            axis.annotate(name, (by_class.index[-1], by_class["mean"][name].iloc[-1]), xytext=(3, 0), va="center",
-                          textcoords="offset points", fontsize=6, color=NOMINAL)  # fmt: skip
         axis.plot(by_class["mean"].mean(axis=1), "D-", color=ANOMALOUS, ms=4, label="mean")
+        low, high = axis.get_ylim()
+        middle, half = (low + high) / 2, max(high - low, 0.05) / 2  # five points at least: less is no difference to see
+        axis.set_ylim(middle - half, middle + half)
+        ends = by_class["mean"].iloc[-1].sort_values()
+        # As near to the ends of their lines as names can stand without covering each other.
+        steps = np.arange(len(ends)) * half / 10
+        for name, height in zip(ends.index, isotonic_regression(ends - steps) + steps, strict=True):
+            axis.annotate(name, (by_class.index[-1], height), xytext=(3, 0), va="center",
+                          textcoords="offset points", fontsize=6, color=NOMINAL)  # fmt: skip
         if not numbers:
             axis.set_xticks(range(len(values)), [str(value) for value in values], fontsize=8, rotation=20, ha="right")
         elif min(values) > 0 and max(values) > 20 * min(values):

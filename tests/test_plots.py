@@ -71,3 +71,7 @@ def test_ablations_are_drawn_to_scale_where_values_are_numbers(values, scale, ti
         assert [label.get_text() for label in axis.get_xticklabels()] == ticks
     else:
         np.testing.assert_allclose(axis.lines[-1].get_xdata(), values)
+    low, high = axis.get_ylim()
+    assert high - low >= 0.05
+    heights = [label.xy[1] for label in axis.texts]  # equal lines, names that can be read
+    assert len(heights) == 2 and abs(heights[1] - heights[0]) >= 0.049 * (high - low)
