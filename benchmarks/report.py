@@ -97,7 +97,7 @@ def figure(result: dict):
     wanted = [(each["goal"], place) for place, each in enumerate(compared) if each["goal"]]
     if wanted:
         axes.scatter(*zip(*wanted, strict=True), marker="|", s=250, color=ANOMALOUS, zorder=3, label="wanted")
-        axes.legend(loc="lower right")
+        axes.legend(loc="upper right")
     axes.axvline(1, color="0.4", lw=1)
     axes.set(xscale="log", xlabel="times faster than without", xlim=(0.7 * min([1, *ratios]), 3 * max(ratios)))
     axes.spines[["top", "right"]].set_visible(False)
