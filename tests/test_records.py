@@ -94,6 +94,7 @@ def test_an_ablation_changes_one_setting(monkeypatch):
     assert runs[0].label == "fcdd+epochs=1+exposure_limit=1"
     with pytest.raises(ValueError, match="unknown ablation 'width' of fashion-mnist-small .*; known: outliers"):
         protocol.ablation("quick", "width")
+    monkeypatch.setitem(protocol.PROFILES["full"]["cifar10"], "ablations", {})
     with pytest.raises(ValueError, match="unknown ablation 'width' of cifar10 in profile full; known: none"):
         protocol.ablation("full", "width", "cifar10")
 
