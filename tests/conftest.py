@@ -114,22 +114,10 @@ def sphinx(tmp_path):
     """
 
     def built(pages, **settings):
-        extensions = ROOT / "book" / "_ext"
-        lines = [
-            f"import sys\nsys.path.insert(0, {str(extensions)!r})",
-            *(f"{key} = {settings[key]!r}" for key in settings),
-        ]
+        lines = ["import sys", f"sys.path.insert(0, {str(ROOT / 'book' / '_ext')!r})"]
+        lines += [f"{key} = {value!r}" for key, value in settings.items()]
         (tmp_path / "source" / "conf.py").write_text("\n".join(lines))
-        command = [
-            sys.executable,
-            "-m",
-            "sphinx",
-            "-q",
-            "-d",
-            tmp_path / "trees",
-            tmp_path / "source",
-            tmp_path / "out",
-        ]
+        command = [sys.executable, "-m", "sphinx", "-q", tmp_path / "source", tmp_path / "out"]
         told = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
         assert told.returncode == 0, told.stderr
         return [(tmp_path / "out" / f"{page}.html").read_text() for page in pages], told.stderr
