@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 
-import jsonschema
 import pytest
 
 import fcdd
@@ -166,7 +165,7 @@ def test_code_behind_a_method():
 
 
 def test_a_record_tells_everything(record):
-    records.VALIDATOR.validate(record)
+    records.validate(record)
     assert record["run"]["id"] == RUN.id and record["settings"] == {"network": "fcdd_cnn28", "epochs": 2}
     assert 0 <= record["metrics"]["auroc"] <= 1 and len(record["history"]) == 2
     assert record["images"] == {"train": 128, "test": 200} and record["device"] == "cpu"
@@ -206,7 +205,7 @@ def current_umask():
     ("extra", 1), ("images.train", 0), ("seconds.fit", -1.0), ("history", [float("nan")]),
 ])  # fmt: skip
 def test_a_wrong_record_is_refused_and_nothing_written(record, tmp_path, path, value):
-    with pytest.raises(jsonschema.ValidationError):
+    with pytest.raises(ValueError, match=r"^data\b.* must|finite"):
         records.write(changed(record, path, value), tmp_path / "records")
     assert not list(tmp_path.rglob("*.*"))
 

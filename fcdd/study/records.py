@@ -13,7 +13,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-import jsonschema
+import fastjsonschema
 import numpy as np
 import pandas as pd
 
@@ -25,7 +25,7 @@ ROOT = CHECKOUT if (CHECKOUT / "pyproject.toml").exists() else Path.cwd()  # ins
 FRESH = ROOT / "_build" / "records"
 COMMITTED = ROOT / "data" / "records"
 SCHEMA = json.loads((Path(__file__).parent / "record.schema.json").read_text(encoding="utf-8"))
-VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+validate = fastjsonschema.compile(SCHEMA)
 COLUMNS = ["id", "dataset", "normal", "method", "seed", "profile", "auroc"]
 
 
@@ -37,13 +37,11 @@ def path_of(run: protocol.Run, folder: Path = FRESH) -> Path:
 def write(record: dict, folder: Path = FRESH) -> Path:
     """Writes a record to a temporary file and renames it, so that a kill leaves the old one or the new one.
 
-    Raises jsonschema.ValidationError if the record has another form; nothing is written then.
+    Raises ValueError if the record has another form; nothing is written then.
     """
-    VALIDATOR.validate(record)
+    validate(record)
     if not np.isfinite([*record["metrics"].values(), *record["history"]]).all():
-        raise jsonschema.ValidationError(
-            f"expected finite metrics and history, got NaN or infinity in {record['run']['id']}"
-        )
+        raise ValueError(f"expected finite metrics and history, got NaN or infinity in {record['run']['id']}")
     path = folder / f"{record['run']['id']}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}.part")  # no other process's, on any machine
@@ -59,8 +57,8 @@ def read(path: Path) -> dict:
     """A record. Raises ValueError naming the file if it does not parse or has another form."""
     try:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
-        VALIDATOR.validate(record)
-    except (ValueError, jsonschema.ValidationError) as error:  # no JSON, no UTF-8, not of this form
+        validate(record)
+    except ValueError as error:  # no JSON, no UTF-8, not of this form
         raise ValueError(
             f"{path} is not a run record: {str(error).splitlines()[0]}; remove it and run again"
         ) from error
