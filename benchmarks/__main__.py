@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from tqdm import tqdm
 
+from fcdd.memory import keep_freed
 from fcdd.training import pick_device
 
 from . import epoch, one_class_svm, pixel_auroc, report, stacked, upsampling
@@ -41,6 +42,7 @@ def main(
     """Ours against what one would write or pick without it, in turn, several times: medians and their ratios."""
     if unknown := sorted(set(only or ()) - PARTS.keys()):
         raise typer.BadParameter(f"expected some of {', '.join(PARTS)}, got {', '.join(unknown)}", param_hint="--only")
+    keep_freed()  # for both sides
     if record and (quick or only):
         raise typer.BadParameter("a record is of all comparisons at full size; leave out --quick and --only")
     if device == "auto":

@@ -10,6 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 from tqdm import tqdm
 
+from .memory import keep_freed
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -26,6 +28,7 @@ Profile = Annotated[str, typer.Option(help="smoke, quick, full or paper")]
 
 def main() -> None:
     """Runs the command line; what the library says about bad input is shown without a traceback."""
+    keep_freed()
     try:
         app()
     except (ValueError, OSError, RuntimeError) as error:
