@@ -119,6 +119,7 @@ rule study:
 rule runs:
     input: lambda wildcards: relative(code.files_of_method(wildcards.method))
     output: "_build/runs/{profile}/{dataset}/{method}.csv"
+    priority: 1  # first, as chapter 08 waits for all of them
     log: "_build/logs/runs/{profile}/{dataset}/{method}.csv.txt"
     params:
         settings=lambda wildcards: protocol.settings(wildcards.profile, wildcards.method, wildcards.dataset),
