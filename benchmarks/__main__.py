@@ -14,7 +14,7 @@ from tqdm import tqdm
 from fcdd.memory import keep_freed
 from fcdd.training import pick_device
 
-from . import epoch, one_class_svm, pixel_auroc, report, stacked, upsampling
+from . import epoch, memory, one_class_svm, pixel_auroc, report, stacked, upsampling
 from .compare import Options, calls, measure
 from .hardware import describe, peaks
 
@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 PARTS = {
     "epoch": epoch,
     "stacked": stacked,
+    "memory": memory,
     "one-class-svm": one_class_svm,
     "pixel-auroc": pixel_auroc,
     "upsampling": upsampling,

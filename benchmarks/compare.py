@@ -45,7 +45,8 @@ class Comparison:
     """Ours against others that do the same; ``goal`` is how many times faster ours wants to be, if it was promised.
 
     ``limit``: of the peaks of the hardware, by type of number in FLOP/s, and the result of ours. ``facts``: of the two
-    results. ``times``: how often at most, for what takes long.
+    results. ``times``: how often at most, for what takes long. ``parts``: where the time goes, in seconds by kind of
+    work, for each way.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Comparison:
     limit: Callable[[dict, Any], Limit] | None = None
     facts: Callable[[Any, Any], list[Fact]] = field(default=lambda ours, peer: [])
     times: int = 100
+    parts: Callable[[], dict[str, dict[str, float]]] | None = None
 
 
 def timed(function: Callable, device="cpu") -> Measured:
@@ -99,6 +101,8 @@ def measure(comparison: Comparison, repetitions: int, peaks: dict[str, float], s
         record |= {"peer": best, "peers": {name: seconds[name] for name in comparison.peers}}
         record |= {"ratio": median(seconds[best]) / ours}
         record |= {"facts": [fact._asdict() for fact in comparison.facts(results[""], results[best])]}
+    if comparison.parts is not None:
+        record["parts"] = comparison.parts()
     if comparison.limit is not None:
         limit = comparison.limit(peaks, results[""])
         record["limit"] = {**limit._asdict(), "share": limit.seconds / ours}

@@ -20,6 +20,13 @@ from .hardware import flops
 from .images import one_class
 
 BATCH = 128
+# Kinds of work, by what the names of PyTorch's operations contain.
+KINDS = {
+    "convolutions": ("convolution",),
+    "normalisation": ("batch_norm",),
+    "pooling, activation": ("max_pool", "relu"),
+    "optimiser": ("Optimizer.", "fused_"),
+}
 
 
 def comparisons(options: Options):
@@ -38,7 +45,8 @@ def comparisons(options: Options):
             },
             goal,
             lambda peaks, _, case=case: case.limit(peaks),
-            lambda ours, peer, case=case, epochs=epochs: [*case.parts(workers), *case.precision(split, epochs)],
+            lambda ours, peer, case=case, epochs=epochs: [*case.batches(workers), *case.precision(split, epochs)],
+            parts=case.parts,
         )
 
 
@@ -89,12 +97,26 @@ class Case:
         kind = "bfloat16" if training.mixed_precision(torch.device(self.device))._enabled else "float32"
         return Limit(needed / peaks[kind], f"convolutions in {kind}")
 
-    def parts(self, workers: int) -> list[Fact]:
-        """The seconds of an epoch that go into making batches, in both ways."""
+    def only_batches(self) -> Measured:
+        """Ours without the training: the images are made and thrown away."""
         batches = self.started()[1]
-        ours = timed(lambda: [None for _ in batches.epoch(BATCH)], self.device).seconds
+        return timed(lambda: [None for _ in batches.epoch(BATCH)], self.device)
+
+    def batches(self, workers: int) -> list[Fact]:
+        """The seconds of an epoch that go into making batches, in both ways."""
         plain = min(self.plain(each, train=False).seconds for each in (0, workers))
-        return [Fact("seconds of it for making batches", ours), Fact("the same with a DataLoader", plain)]
+        return [
+            Fact("seconds of it for making batches", self.only_batches().seconds),
+            Fact("the same with a DataLoader", plain),
+        ]
+
+    def parts(self) -> dict[str, dict[str, float]]:
+        """The seconds of an epoch by kind of work, in both ways; the plain loop works in the main process."""
+        ways = {
+            "ours": (self.only_batches, self.ours),
+            "one image at a time": (lambda: self.plain(0, train=False), lambda: self.plain(0)),
+        }
+        return {name: profiled(*sides) for name, sides in ways.items()}
 
     def precision(self, split, epochs: int) -> list[Fact]:
         """What bfloat16 costs in AUROC after a few epochs, where it is used."""
@@ -111,6 +133,18 @@ class Case:
             Fact(f"AUROC {after}", found[0]),
             Fact(f"difference of AUROC to float32 {after}", abs(found[0] - found[1]), 0.01),
         ]
+
+
+def profiled(only_batches, epoch) -> dict[str, float]:
+    """Seconds of an epoch by kind of work: of the network from PyTorch's profiler, of batches by making only these."""
+    parts = {"making batches": only_batches().seconds}
+    with torch.profiler.profile() as profile:  # of the processor, and of a GPU where there is one
+        seconds = epoch().seconds
+    operations = [each for each in profile.key_averages() if each.key.startswith(("aten::", "Optimizer."))]
+    for kind, names in KINDS.items():
+        found = [each for each in operations if any(name in each.key for name in names)]
+        parts[kind] = sum(each.self_device_time_total or each.self_cpu_time_total for each in found) / 1e6
+    return parts | {"the rest": max(seconds - sum(parts.values()), 0)}
 
 
 class OneByOne(Dataset):

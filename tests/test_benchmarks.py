@@ -9,7 +9,7 @@ import torch
 from typer.testing import CliRunner
 
 from benchmarks import __main__ as program
-from benchmarks import compare, hardware, pixel_auroc, report, upsampling
+from benchmarks import compare, epoch, hardware, pixel_auroc, report, upsampling
 from benchmarks.compare import Comparison, Fact, Limit, Measured
 from fcdd import receptive
 
@@ -93,12 +93,24 @@ def result(tmp_path_factory):
 def test_every_comparison_is_there(result):
     names = [each["name"] for each in result["comparisons"]]
     assert len(set(names)) == len(names) and {name.rsplit("-", 1)[0] for name in names} >= {"epoch", "pixel", "stacked"}
-    assert {"upsampling", "upsampling-gradient", "one-class-svm-200", "fashion-mnist-table"} <= set(names)
+    assert {"memory-fcdd_cnn224", "upsampling", "upsampling-gradient", "one-class-svm-200"} <= set(names)
+    assert "fashion-mnist-table" in names
     for each in result["comparisons"]:
-        assert np.isfinite([*each["ours"], each["ratio"], each["limit"]["share"]]).all()
+        assert np.isfinite([*each["ours"], each["ratio"], each.get("limit", {"share": 0})["share"]]).all()
         assert each["ours"][0] > 0 and each["peers"][each["peer"]][0] >= 0
     assert result["hardware"]["versions"]["torch"] == torch.__version__.split("+")[0]
     assert result["device"] == "cpu" and result["quick"] and set(result["peaks"]) == set(hardware.DTYPES)
+
+
+def test_the_seconds_of_an_epoch_are_divided(result):
+    """No kind of work is missing in either way: the profiler's names for them are still those that are looked for."""
+    tables = report.parts(result)
+    assert len(tables) == 2
+    for what, table in tables.items():
+        assert list(table.index) == ["ours", "one image at a time"]
+        assert list(table.columns) == ["making batches", *epoch.KINDS, "the rest"]
+        assert (table.drop(columns="the rest") > 0).all().all() and (table["the rest"] >= 0).all()
+        assert what in report.parts_description(result)
 
 
 @pytest.mark.parametrize("what", ["difference of the AUROCs", "relative difference of the dual values",
@@ -127,8 +139,20 @@ def test_a_missed_goal_is_told():
     assert report.rows({"comparisons": [slow]}) == [["A", "2 s", "1 s (b)", "0.5×", "3×, missed", "–"]]
 
 
+@pytest.mark.parametrize("goal, ours, theirs, told", [
+    (1.0, [1.0, 1.1, 1.2], [1.0, 1.05, 1.1], "1×, reached"),  # the same, as far as can be told
+    (1.0, [1.2, 1.3, 1.4], [1.0, 1.1, 1.15], "1×, missed"),
+    (1.0, [1.0, 1.1, 1.2], [2.0, 2.1, 2.2], "1×, reached"),
+    (3.0, [1.0, 1.1, 1.2], [2.9, 3.0, 3.7], "3×, missed"),
+])  # fmt: skip
+def test_not_slower_is_told_from_slower(goal, ours, theirs, told):
+    each = {"name": "a", "what": "A", "ours": ours, "goal": goal, "peer": "b", "peers": {"b": theirs}}
+    ((*_, wanted, _),) = report.rows({"comparisons": [each | {"ratio": theirs[1] / ours[1]}]})
+    assert wanted == told
+
+
 @pytest.mark.parametrize("arguments, told", [
-    (("--only", "epochs"), "expected some of epoch, stacked, one-class-svm, pixel-auroc, upsampling, got epochs"),
+    (("--only", "epochs"), f"expected some of {', '.join(program.PARTS)}, got epochs"),
     (("--record", "--quick"), "a record is of all comparisons at full size"),
     (("--record", "--only", "epoch"), "a record is of all comparisons at full size"),
 ])  # fmt: skip
@@ -158,7 +182,7 @@ def page(tmp_path, sphinx):
     """Builds a page with the directive; returns its HTML and the warnings."""
     source = tmp_path / "source"
     source.mkdir()
-    (source / "index.md").write_text("# Title\n\n```{benchmarks} cpu\n```\n")
+    (source / "index.md").write_text("# Title\n\n```{benchmarks} cpu\n```\n\n```{benchmark-parts} cpu\n```\n")
 
     def built():
         (html,), warnings = sphinx(
@@ -175,10 +199,11 @@ def test_page_says_how_to_make_a_record_and_shows_it_once_there(page, result, tm
     program.write(result, tmp_path / "records" / "cpu.json")
     html, warnings = page()
     assert "index.md" not in warnings
-    assert html.count("<table") == 2 and html.count("<img") == 1
+    assert html.count("<table") == 2 and html.count("<img") == 2
     assert all(each["what"] in html for each in result["comparisons"])
-    assert report.description(result)[:40] in html
-    assert (tmp_path / "out" / "_images" / "benchmarks-cpu.svg").exists()
+    pictures = {"benchmarks": report.description, "benchmark-parts": report.parts_description}
+    for name, words in pictures.items():
+        assert words(result)[:40] in html and (tmp_path / "out" / "_images" / f"{name}-cpu.svg").exists()
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks" / "records").glob("*.json")), ids=lambda path: path.stem)

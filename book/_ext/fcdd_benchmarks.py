@@ -1,7 +1,7 @@
-"""A directive that shows the recorded benchmarks of a device: {benchmarks} cpu.
+"""Directives that show the recorded benchmarks of a device: {benchmarks} cpu and {benchmark-parts} cpu.
 
-A sentence on the machine, a picture, and two tables, all drawn from benchmarks/records/<device>.json when the book is
-built. Without a record it says how to make one.
+A sentence on the machine, a picture, and two tables; and a picture of where the time goes. All are drawn from
+benchmarks/records/<device>.json when the book is built. Without a record the first says how to make one.
 """
 
 import sys
@@ -25,38 +25,62 @@ def table(headings, rows) -> list[str]:
     return ["", *("| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in cells), ""]
 
 
-def draw(result: dict, path: Path) -> None:
-    """Writes the picture, the same bytes for the same record."""
+def draw(figure, result: dict, path: Path) -> None:
+    """Writes a picture of the report, the same bytes for the same record."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with plt.rc_context({"svg.hashsalt": "fcdd"}):
-        figure = report.figure(result)
+        figure = figure(result)
         figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 
 
-class Benchmarks(SphinxDirective):
-    """The recorded benchmarks of one device."""
+class Shown(SphinxDirective):
+    """What both directives share: the record of the device that is named."""
 
     required_arguments = 1
 
     def run(self):
         self.env.note_reread()  # records change while the page stays the same
-        device, folder = self.arguments[0], self.config.fcdd_benchmarks
+        folder = self.config.fcdd_benchmarks
         try:
-            result = report.read(device, Path(folder) if folder else report.RECORDS)
+            result = report.read(self.arguments[0], Path(folder) if folder else report.RECORDS)
         except FileNotFoundError as error:
-            return [nodes.note("", nodes.paragraph("", f"{error}."))]
-        name = f"benchmarks-{device}.svg"
-        draw(result, Path(self.env.srcdir) / name)
+            return self.missing(error)
+        return self.shown(result)
+
+    def picture(self, figure, words: str, result: dict) -> nodes.Node:
+        name = f"{self.name}-{self.arguments[0]}.svg"
+        draw(figure, result, Path(self.env.srcdir) / name)
+        return nodes.figure("", nodes.image(uri=f"/{name}", alt=words))
+
+
+class Benchmarks(Shown):
+    """The recorded benchmarks of one device."""
+
+    def missing(self, error):
+        return [nodes.note("", nodes.paragraph("", f"{error}."))]
+
+    def shown(self, result):
         text = [report.machine(result) + ".", *table(report.HEADINGS, report.rows(result))]
         parsed = nodes.container()
         for lines in (text, table(report.FACTS, report.facts(result))):
             self.state.nested_parse(StringList(lines, self.env.docname), self.content_offset, parsed)
-        picture = nodes.image(uri=f"/{name}", alt=report.description(result))
-        return [parsed.children[0], nodes.figure("", picture), *parsed.children[1:]]
+        picture = self.picture(report.figure, report.description(result), result)
+        return [parsed.children[0], picture, *parsed.children[1:]]
+
+
+class Parts(Shown):
+    """Where the time of an epoch goes; nothing without a record."""
+
+    def missing(self, error):
+        return []
+
+    def shown(self, result):
+        return [self.picture(report.parts_figure, report.parts_description(result), result)]
 
 
 def setup(app):
     app.add_config_value("fcdd_benchmarks", None, "env")
     app.add_directive("benchmarks", Benchmarks)
+    app.add_directive("benchmark-parts", Parts)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
