@@ -1,10 +1,19 @@
 """How two ways of doing the same thing are compared: in turn, in one run, several times, by their medians."""
 
+import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
+
+from fcdd.memory import KEPT
+
+ROOT = Path(__file__).parents[1]
 
 
 class Options(NamedTuple):
@@ -72,6 +81,14 @@ def timed(function: Callable, device="cpu") -> Measured:
     if cuda:
         torch.cuda.synchronize()
     return Measured(time.perf_counter() - start, result)
+
+
+def in_a_process(module: str, *arguments):
+    """What ``python -m benchmarks.<module>`` prints as JSON, in a process with the C library's own settings."""
+    clean = {name: value for name, value in os.environ.items() if name not in KEPT} | {"TQDM_DISABLE": "1"}
+    command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)]
+    told = subprocess.run(command, cwd=ROOT, env=clean, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return json.loads(told)
 
 
 def calls(comparison: Comparison, repetitions: int) -> int:

@@ -1,7 +1,13 @@
 """One epoch of FCDD on 6,000 nominal images, half of them replaced by outliers, with the papers' augmentation: batches
-made on the device against a PyTorch loop that loads, augments and normalises one PIL image at a time."""
+made on the device against a PyTorch loop that loads, augments and normalises one PIL image at a time.
 
+The loop has a process of its own, where memory is handled as the system does it by default:
+``python -m benchmarks.epoch epoch fcdd_cnn28 cpu 0 --quick``.
+"""
+
+import json
 import os
+import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
 from unittest import mock
@@ -15,7 +21,7 @@ from torchvision import transforms
 import fcdd
 from fcdd import augment, exposure, metrics, networks, objectives, training
 
-from .compare import Comparison, Fact, Limit, Measured, Options, timed
+from .compare import Comparison, Fact, Limit, Measured, Options, in_a_process, timed
 from .hardware import flops
 from .images import one_class
 
@@ -30,34 +36,45 @@ KINDS = {
 
 
 def comparisons(options: Options):
-    split, nominal = one_class("T-shirt/top", options.quick)
-    outliers = exposure.photographs(1, (28, 28), count=100 if options.quick else None)
     workers = min(8, os.cpu_count())
     for network, goal, epochs in (("fcdd_cnn28", 10.0, 5), ("fcdd_cnn28_w", 3.0, 1)):
-        case = Case(network, nominal, outliers, options.device)
+        case = Case(network, options.device, options.quick)
         yield Comparison(
             f"epoch-{network}",
-            f"An epoch of {network.upper()}, {len(nominal):,} images",
+            f"An epoch of {network.upper()}, {len(case.nominal):,} images",
             case.ours,
             {
-                "DataLoader, PIL images": lambda case=case: case.plain(0),
-                f"DataLoader, PIL images, {workers} workers": lambda case=case: case.plain(workers),
+                "DataLoader, PIL images": lambda case=case: case.apart("epoch", 0),
+                f"DataLoader, PIL images, {workers} workers": lambda case=case: case.apart("epoch", workers),
             },
             goal,
             lambda peaks, _, case=case: case.limit(peaks),
-            lambda ours, peer, case=case, epochs=epochs: [*case.batches(workers), *case.precision(split, epochs)],
+            lambda ours, peer, case=case, epochs=epochs: case.precision(epochs),
             parts=case.parts,
         )
 
 
-@dataclass(frozen=True)
+def main(which: str, network: str, device: str, workers: str, quick: str = "") -> None:
+    """Prints the seconds of an epoch of the plain loop, and the parts of it if asked for, as JSON."""
+    Case(network, device, quick=True).plain(0)  # what is prepared at the first time does not count
+    case, workers, parts = Case(network, device, bool(quick)), int(workers), None
+    seconds = case.plain(workers).seconds
+    if which == "parts":
+        parts = profiled(lambda: case.plain(workers, train=False), lambda: case.plain(workers))
+    print(json.dumps([seconds, parts]))
+
+
+@dataclass
 class Case:
     """One network, to be trained for an epoch in either way."""
 
     network: str
-    nominal: Tensor
-    outliers: Tensor
     device: str
+    quick: bool
+
+    def __post_init__(self):
+        self.split, self.nominal = one_class("T-shirt/top", self.quick)
+        self.outliers = exposure.photographs(1, (28, 28), count=100 if self.quick else None)
 
     def detector(self, epochs: int = 1) -> fcdd.FCDD:
         settings = {"epochs": epochs, "batch_size": BATCH, "device": self.device}
@@ -89,6 +106,11 @@ class Case:
 
         return timed(epoch, self.device)
 
+    def apart(self, which: str, workers: int) -> Measured:
+        """The plain loop, :func:`main`, in a process of its own."""
+        quick = ["--quick"] if self.quick else []
+        return Measured(*in_a_process("epoch", which, self.network, self.device, workers, *quick))
+
     def limit(self, peaks) -> Limit:
         """The multiplications of one batch, forwards and backwards, for as many batches as there are."""
         network = networks.build(self.network, 1)
@@ -102,23 +124,11 @@ class Case:
         batches = self.started()[1]
         return timed(lambda: [None for _ in batches.epoch(BATCH)], self.device)
 
-    def batches(self, workers: int) -> list[Fact]:
-        """The seconds of an epoch that go into making batches, in both ways."""
-        plain = min(self.plain(each, train=False).seconds for each in (0, workers))
-        return [
-            Fact("seconds of it for making batches", self.only_batches().seconds),
-            Fact("the same with a DataLoader", plain),
-        ]
-
     def parts(self) -> dict[str, dict[str, float]]:
         """The seconds of an epoch by kind of work, in both ways; the plain loop works in the main process."""
-        ways = {
-            "ours": (self.only_batches, self.ours),
-            "one image at a time": (lambda: self.plain(0, train=False), lambda: self.plain(0)),
-        }
-        return {name: profiled(*sides) for name, sides in ways.items()}
+        return {"ours": profiled(self.only_batches, self.ours), "one image at a time": self.apart("parts", 0).result}
 
-    def precision(self, split, epochs: int) -> list[Fact]:
+    def precision(self, epochs: int) -> list[Fact]:
         """What bfloat16 costs in AUROC after a few epochs, where it is used."""
         if not training.mixed_precision(torch.device(self.device))._enabled:
             return []
@@ -127,7 +137,7 @@ class Case:
         for context in (nullcontext(), exact):
             with context:
                 detector = self.detector(epochs).fit(self.nominal)
-            found.append(metrics.auroc(split.test.anomalous, detector.anomaly_score(split.test.images)))
+            found.append(metrics.auroc(self.split.test.anomalous, detector.anomaly_score(self.split.test.images)))
         after = f"after {epochs} epoch{'s' * (epochs > 1)}"
         return [
             Fact(f"AUROC {after}", found[0]),
@@ -137,6 +147,7 @@ class Case:
 
 def profiled(only_batches, epoch) -> dict[str, float]:
     """Seconds of an epoch by kind of work: of the network from PyTorch's profiler, of batches by making only these."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's notes on itself
     parts = {"making batches": only_batches().seconds}
     with torch.profiler.profile() as profile:  # of the processor, and of a GPU where there is one
         seconds = epoch().seconds
@@ -174,3 +185,7 @@ def contrast(image: Tensor) -> Tensor:
     """Local contrast normalisation of one image."""
     image = image - image.mean()
     return image / image.abs().mean().clamp(min=1e-8)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -4,35 +4,32 @@ Each has a process of its own: ``python -m benchmarks.memory kept fcdd_cnn224 48
 """
 
 import json
-import os
-import subprocess
 import sys
 
 import fcdd
 from fcdd import datasets
-from fcdd.memory import KEPT, keep_freed
+from fcdd.memory import keep_freed
 
-from .compare import Comparison, Measured, Options, timed
+from .compare import Comparison, Measured, Options, in_a_process, timed
 from .images import one_class
-from .pixel_auroc import ROOT
 
 EPOCHS = 3
 
 
-def small(count: int):
-    """Deep SVDD on Fashion-MNIST."""
+def wide(count: int):
+    """The FCDD paper's network on Fashion-MNIST."""
     images = one_class("T-shirt/top", False, count)[1]
-    return fcdd.DeepSVDD(network="fmnist_lenet", epochs=EPOCHS, batch_size=128, device="cpu"), images
+    return fcdd.FCDD(network="fcdd_cnn28_w", epochs=EPOCHS, batch_size=128, device="cpu"), images
 
 
 def large(count: int):
-    """FCDD as ``fcdd fit`` takes it for folders of images."""
+    """What ``fcdd fit`` does with a folder of images."""
     wall = datasets.load("textures", "brick", size=224, train=count, test_good=1, test_each=1, channels=3)
     settings = {"exposure": "confetti", "epochs": EPOCHS, "batch_size": 16, "sigma": 8.0, "device": "cpu"}
     return fcdd.FCDD(network="fcdd_cnn224", **settings), wall.train.images
 
 
-CASES = {"fmnist_lenet": (small, 2_560), "fcdd_cnn224": (large, 96)}
+CASES = {"fcdd_cnn28_w": (wide, 1_280), "fcdd_cnn224": (large, 96)}
 
 
 def main(which: str, network: str, count: str) -> None:
@@ -58,11 +55,7 @@ def comparisons(options: Options):
 
 
 def _in_a_process(which: str, network: str, count: int) -> Measured:
-    command = [sys.executable, "-m", "benchmarks.memory", which, network, str(count)]
-    clean = {name: value for name, value in os.environ.items() if name not in KEPT}
-    clean["TQDM_DISABLE"] = "1"
-    told = subprocess.run(command, cwd=ROOT, env=clean, stdout=subprocess.PIPE, text=True, check=True).stdout
-    return Measured(json.loads(told), None)
+    return Measured(in_a_process("memory", which, network, count), None)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,12 @@ Each call has a process of its own, so that its memory can be told: ``python -m 
 """
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from .compare import Comparison, Fact, Limit, Measured, Options, timed
-
-ROOT = Path(__file__).parents[1]
+from .compare import Comparison, Fact, Limit, Measured, Options, in_a_process, timed
 
 
 def pixels(count: int, side: int):
@@ -54,9 +51,7 @@ def most_memory() -> float:
 
 
 def _in_a_process(which: str, count: int, side: int) -> Measured:
-    command = [sys.executable, "-m", "benchmarks.pixel_auroc", which, str(count), str(side)]
-    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    seconds, *result = json.loads(told)
+    seconds, *result = in_a_process("pixel_auroc", which, count, side)
     return Measured(seconds, result)
 
 
