@@ -12,7 +12,7 @@ def keep_freed() -> None:
     """Tells the C library to keep what is freed, in this process and in those it starts; of value on Linux only.
 
     A network asks for the same blocks at every step. glibc gives those above 32 MB back to the system each time, which
-    clears them when they are asked for again: of a training on large images that can be a fifth of the time (the page
+    clears them when they are asked for again: of a training on large images more than a tenth of the time (the page
     on speed has it measured). The price is that a process that once needed much memory holds it until it ends. What the
     environment says already is left as it is.
     """
