@@ -15,10 +15,9 @@ from fcdd.memory import keep_freed
 from fcdd.training import pick_device
 
 from . import epoch, memory, one_class_svm, pixel_auroc, report, stacked, upsampling
-from .compare import Options, calls, measure
+from .compare import ROOT, Options, calls, measure
 from .hardware import describe, peaks
 
-ROOT = Path(__file__).parents[1]
 PARTS = {
     "epoch": epoch,
     "stacked": stacked,
@@ -43,9 +42,9 @@ def main(
     """Ours against what one would write or pick without it, in turn, several times: medians and their ratios."""
     if unknown := sorted(set(only or ()) - PARTS.keys()):
         raise typer.BadParameter(f"expected some of {', '.join(PARTS)}, got {', '.join(unknown)}", param_hint="--only")
-    keep_freed()  # for both sides
     if record and (quick or only):
         raise typer.BadParameter("a record is of all comparisons at full size; leave out --quick and --only")
+    keep_freed()  # as the command line of the library does; the plain loop of an epoch has a process without it
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     options = Options(pick_device(device).type, quick, long)

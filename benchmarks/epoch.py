@@ -44,8 +44,8 @@ def comparisons(options: Options):
             f"An epoch of {network.upper()}, {len(case.nominal):,} images",
             case.ours,
             {
-                "DataLoader, PIL images": lambda case=case: case.apart("epoch", 0),
-                f"DataLoader, PIL images, {workers} workers": lambda case=case: case.apart("epoch", workers),
+                "DataLoader, PIL images": lambda case=case: case.loop(0),
+                f"DataLoader, PIL images, {workers} workers": lambda case=case: case.loop(workers),
             },
             goal,
             lambda peaks, _, case=case: case.limit(peaks),
@@ -55,13 +55,14 @@ def comparisons(options: Options):
 
 
 def main(which: str, network: str, device: str, workers: str, quick: str = "") -> None:
-    """Prints the seconds of an epoch of the plain loop, and the parts of it if asked for, as JSON."""
+    """Prints the seconds of an epoch of the plain loop, or its parts, as JSON."""
     Case(network, device, quick=True).plain(0)  # what is prepared at the first time does not count
-    case, workers, parts = Case(network, device, bool(quick)), int(workers), None
-    seconds = case.plain(workers).seconds
+    case, workers = Case(network, device, bool(quick)), int(workers)
     if which == "parts":
-        parts = profiled(lambda: case.plain(workers, train=False), lambda: case.plain(workers))
-    print(json.dumps([seconds, parts]))
+        result = profiled(lambda: case.plain(workers, train=False), lambda: case.plain(workers))
+    else:
+        result = case.plain(workers).seconds
+    print(json.dumps(result))
 
 
 @dataclass
@@ -106,10 +107,14 @@ class Case:
 
         return timed(epoch, self.device)
 
-    def apart(self, which: str, workers: int) -> Measured:
-        """The plain loop, :func:`main`, in a process of its own."""
+    def loop(self, workers: int) -> Measured:
+        """An epoch of the plain loop in a process of its own."""
+        return Measured(self.apart("epoch", workers), None)
+
+    def apart(self, which: str, workers: int):
+        """What :func:`main` prints in a process of its own."""
         quick = ["--quick"] if self.quick else []
-        return Measured(*in_a_process("epoch", which, self.network, self.device, workers, *quick))
+        return in_a_process("epoch", which, self.network, self.device, workers, *quick)
 
     def limit(self, peaks) -> Limit:
         """The multiplications of one batch, forwards and backwards, for as many batches as there are."""
@@ -126,7 +131,7 @@ class Case:
 
     def parts(self) -> dict[str, dict[str, float]]:
         """The seconds of an epoch by kind of work, in both ways; the plain loop works in the main process."""
-        return {"ours": profiled(self.only_batches, self.ours), "one image at a time": self.apart("parts", 0).result}
+        return {"ours": profiled(self.only_batches, self.ours), "one image at a time": self.apart("parts", 0)}
 
     def precision(self, epochs: int) -> list[Fact]:
         """What bfloat16 costs in AUROC after a few epochs, where it is used."""

@@ -96,7 +96,9 @@ def test_every_comparison_is_there(result):
     assert {"memory-fcdd_cnn224", "upsampling", "upsampling-gradient", "one-class-svm-200"} <= set(names)
     assert "fashion-mnist-table" in names
     for each in result["comparisons"]:
-        assert np.isfinite([*each["ours"], each["ratio"], each.get("limit", {"share": 0})["share"]]).all()
+        assert np.isfinite([*each["ours"], each["ratio"]]).all()
+        if not each["name"].startswith("memory-"):  # a ratio between two ways of the system, without a limit
+            assert np.isfinite(each["limit"]["share"])
         assert each["ours"][0] > 0 and each["peers"][each["peer"]][0] >= 0
     assert result["hardware"]["versions"]["torch"] == torch.__version__.split("+")[0]
     assert result["device"] == "cpu" and result["quick"] and set(result["peaks"]) == set(hardware.DTYPES)
