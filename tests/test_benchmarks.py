@@ -208,6 +208,13 @@ def test_page_says_how_to_make_a_record_and_shows_it_once_there(page, result, tm
         assert words(result)[:40] in html and (tmp_path / "out" / "_images" / f"{name}-cpu.svg").exists()
 
 
+def test_page_shows_a_record_without_profiles(page, result, tmp_path):
+    compared = [{key: value for key, value in each.items() if key != "parts"} for each in result["comparisons"]]
+    program.write(result | {"comparisons": compared}, tmp_path / "records" / "cpu.json")
+    html, warnings = page()
+    assert "index.md" not in warnings and html.count("<img") == 1
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks" / "records").glob("*.json")), ids=lambda path: path.stem)
 def test_committed_records_are_whole(path):
     result = report.read(path.stem)

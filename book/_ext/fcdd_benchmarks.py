@@ -70,12 +70,14 @@ class Benchmarks(Shown):
 
 
 class Parts(Shown):
-    """Where the time of an epoch goes; nothing without a record."""
+    """Where the time of an epoch goes; nothing without a record, or without a profile in it."""
 
     def missing(self, error):
         return []
 
     def shown(self, result):
+        if not report.parts(result):  # recorded with --only, for one
+            return []
         return [self.picture(report.parts_figure, report.parts_description(result), result)]
 
 
