@@ -50,10 +50,10 @@ def gpu():
             if not isinstance(value, nn.Module):
                 return None if value is None else mode.from_tensor(value).to(GPU)
             for module in value.modules():
-                for entries, kind in ((module._parameters, nn.Parameter), (module._buffers, lambda tensor, _: tensor)):
-                    for name, tensor in entries.items():
-                        if tensor is not None:
-                            entries[name] = kind(put(tensor).detach(), tensor.requires_grad)
+                for name, weight in module.named_parameters(recurse=False):
+                    module._parameters[name] = nn.Parameter(put(weight).detach(), weight.requires_grad)
+                for name, statistic in module.named_buffers(recurse=False):
+                    module._buffers[name] = put(statistic)
             return value
 
         yield put
@@ -122,7 +122,7 @@ def test_masks_stay_there_too(monkeypatch):
     assert losses.device == GPU and sent == 0
 
 
-# Photographs take longer than a wait: their steps last tens of milliseconds on any device. What waits is listed here.
+# What does wait, at every batch, is listed here.
 def test_jitter_of_colours_sends_its_constants(monkeypatch):
     *_, sent = epoch(monkeypatch, lambda: fcdd.FCDD(network="fcdd_cnn32_s", device="cpu"), shape=COLOUR)
     assert sent == 2 * COUNT / BATCH  # the weights of luminance, twice a batch

@@ -76,7 +76,7 @@ class Parts(Shown):
         return []
 
     def shown(self, result):
-        if not report.parts(result):  # recorded with --only, for one
+        if not report.parts(result):  # an older record
             return []
         return [self.picture(report.parts_figure, report.parts_description(result), result)]
 
