@@ -10,7 +10,7 @@ DATASETS  ?=
 METHODS   ?=
 CLASSES   ?=
 ABLATIONS ?=
-# Where its jobs run: here, or as a profile below cluster/ says, as in CLUSTER=slurm.
+# Where its jobs run: here, or as a profile below fcdd_study/cluster/ says, as in CLUSTER=slurm.
 CLUSTER ?=
 # What `make why` is about: book or study.
 WHAT ?= book
@@ -19,7 +19,7 @@ WHAT ?= book
 PY := .venv/bin/python
 SNAKEMAKE := $(PY) -m snakemake
 OPTIONS := --scheduler greedy --rerun-incomplete --nolock --keep-going --quiet host $(ARGS) \
-	$(if $(CLUSTER),--profile cluster/$(CLUSTER),--cores $(CORES) --resources gpu=1) \
+	$(if $(CLUSTER),--profile fcdd_study/cluster/$(CLUSTER),--cores $(CORES) --resources gpu=1) \
 	--config profile=$(PROFILE) device=$(DEVICE)
 PART := "datasets=$(DATASETS)" "methods=$(METHODS)" "classes=$(CLASSES)" "ablations=$(ABLATIONS)"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from fcdd.study import chapters, code, grid, protocol
+from fcdd_study import chapters, code, grid, protocol
 
 PROFILE = config.get("profile", "quick")
 DEVICE = config.get("device", "auto")
@@ -61,7 +61,7 @@ if workflow.is_main_process:
         raise WorkflowError("another build is running in this folder; wait for it to end")
     # A table that lists records which are no longer there has to be made again.
     for file in glob(f"_build/*/{PROFILE}/*/*.csv"):
-        from fcdd.study import records
+        from fcdd_study import records
 
         if records.lost(file):
             Path(file).unlink()
@@ -167,8 +167,8 @@ rule html:
         chapters=expand("_build/chapters/{profile}/{chapter}.ipynb", profile=PROFILE, chapter=CHAPTERS),
         tables=[*TABLES, *RECORDED, "benchmarks/report.py", *sorted(glob("benchmarks/records/*.json"))],
         pages=[file for file in glob("book/**", recursive=True) if os.path.isfile(file) and "__pycache__" not in file],
-        config=["_config.yml", "_toc.yml", "fcdd/study/book.py"],
-        library=glob("fcdd/**/*.py", recursive=True),  # the page of the library shows its docstrings
+        config=["_config.yml", "_toc.yml", "fcdd_study/book.py"],
+        library=glob("fcdd*/**/*.py", recursive=True),  # the page of the library shows its docstrings
     output: "_build/html/index.html"
     message: "rendering the book"
     shell: "{PYTHON} -m fcdd study render --profile {PROFILE}"

@@ -1,6 +1,7 @@
 """The command line: ``fcdd fit``, ``fcdd score``, ``fcdd data``, ``fcdd study``. Taught in: the page on the library."""
 
 from collections import Counter
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
 
@@ -18,12 +19,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Deep one-class classification, from SVDD to FCDD.",
 )
-study_app = typer.Typer(no_args_is_help=True, help="Runs, records and chapters of the study.")
-app.add_typer(study_app, name="study")
 console, complaints = Console(), Console(stderr=True)
+for command in entry_points(group="fcdd.commands"):  # the study's package adds its own here
+    app.add_typer(command.load(), name=command.name)
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
-Profile = Annotated[str, typer.Option(help="smoke, quick, full or paper")]
 
 
 def main() -> None:
@@ -190,144 +190,3 @@ def data(
         classes = datasets.REGISTRY[each].classes
         table.add_row(each, str(len(classes)) if classes else "as found", found)
     console.print(table)
-
-
-@study_app.command("run")
-def study_run(
-    profile: Profile = "quick",
-    dataset: Annotated[list[str] | None, typer.Option(help="only these data sets")] = None,
-    method: Annotated[list[str] | None, typer.Option(help="only these methods")] = None,
-    normal: Annotated[list[str] | None, typer.Option(help="only these nominal classes")] = None,
-    ablation: Annotated[list[str] | None, typer.Option(help="only these ablations")] = None,
-    device: Device = "auto",
-    table: Annotated[Path | None, typer.Option(help="also write the records as CSV")] = None,
-) -> None:
-    """Runs what is missing or stale in a profile, or in a part of it, and writes one record a run."""
-    from .study import engine, grid
-
-    parts = grid.parts(profile, dataset or (), method or (), normal or (), ablation or ())
-    result = engine.run_all([run for part in parts for run in part.runs()], device)
-    if table is not None:
-        table.parent.mkdir(parents=True, exist_ok=True)
-        partial = table.with_name(f".{table.name}.part")
-        result.to_csv(partial, index=False)
-        partial.replace(table)
-    means = result.groupby(["dataset", "method"], sort=False)["auroc"].agg(["mean", "count"])
-    for (data, name), row in means.iterrows():
-        text = f"{profile} {data} {name}: mean AUROC {row['mean']:.3f} over {int(row['count'])} runs"
-        console.print(text, soft_wrap=True, highlight=False)
-
-
-Committed = Annotated[bool, typer.Option(help="the repository's records instead of fresh ones")]
-
-
-@study_app.command("list")
-def study_list(
-    profile: Annotated[str | None, typer.Option(help="only this profile")] = None,
-    dataset: Annotated[str | None, typer.Option(help="only this data set")] = None,
-    committed: Committed = False,
-) -> None:
-    """Lists the records, fresh ones or with --committed those of the repository; stale ones say what has changed.
-
-    Damaged ones are named at the end; the exit code is then 1.
-    """
-    from . import study
-
-    damaged = []
-    found = study.table(study.COMMITTED if committed else study.FRESH, profile, dataset, complain=damaged.append)
-    for row in found.itertuples():
-        mark = f"  stale: {row.stale}" if row.stale else ""
-        console.print(
-            f"{row.id}  AUROC {row.auroc:.3f}  {row.seconds:.1f} s on {row.device}  {row.date}{mark}",
-            soft_wrap=True,
-            highlight=False,
-            markup=False,
-        )
-    if damaged:
-        raise ValueError(f"{len(damaged)} damaged:\n" + "\n".join(f"- {error}" for error in damaged))
-    if found.empty:
-        which = ("committed" if committed else "fresh") + " records" + (f" of {profile}" if profile else "")
-        console.print(f"no {which} yet; make some with: fcdd study run --profile {profile or 'smoke'}")
-    elif stale := (found["stale"] != "").sum():
-        console.print(f"{stale} of {len(found)} are stale; fcdd study run runs them again")
-
-
-@study_app.command("diff")
-def study_diff(
-    profile: Annotated[str, typer.Argument(help="the profile whose records are compared")],
-    other: Annotated[str | None, typer.Argument(help="another profile; without one, the committed records")] = None,
-    dataset: Annotated[str | None, typer.Option(help="only this data set")] = None,
-) -> None:
-    """Compares records: the AUROC of every method and class, fresh against committed, or of two profiles."""
-    from . import study
-
-    if other == profile:
-        raise ValueError(f"expected two profiles to compare, got {profile} twice")
-    sides = {f"{profile}, fresh": study.table(study.FRESH, profile, dataset)}
-    if other:
-        sides[f"{other}, fresh"] = study.table(study.FRESH, other, dataset)
-    else:
-        sides[f"{profile}, committed"] = study.table(study.COMMITTED, profile, dataset)
-    for name, side in sides.items():
-        if side.empty:
-            raise ValueError(f"no records to compare: {name}; see fcdd study list")
-    shared = study.side_by_side(*sides.values())
-    if shared.empty:
-        held = [
-            f"{name}: {', '.join(sorted(set(side['dataset'] + ' ' + side['method'])))}" for name, side in sides.items()
-        ]
-        raise ValueError("nothing in common to compare: " + "; ".join(held))
-    table = Table("data set", "method", "nominal", *sides, "difference", title="AUROC, mean over seeds")
-    for (data, method), rows in shared.groupby(["dataset", "method"], sort=False):
-        for row in rows.itertuples():
-            _compare(table, data, method, row.normal, row.first, row.second)
-        _compare(table, data, method, "mean", rows["first"].mean(), rows["second"].mean())
-        table.add_section()
-    console.print(table)
-    for name, side in sides.items():
-        if stale := (side["stale"] != "").sum():
-            console.print(f"{name}: {stale} of {len(side)} records are stale; fcdd study list says why")
-
-
-def _compare(table: Table, data: str, method: str, normal: str, first: float, second: float) -> None:
-    table.add_row(data, method, normal, f"{first:.3f}", f"{second:.3f}", f"{first - second:+.3f}")
-
-
-@study_app.command("show")
-def study_show(
-    run: Annotated[str, typer.Argument(help="a run's id, as fcdd study list names it")], committed: Committed = False
-) -> None:
-    """Shows one record in full: the fresh one, or the repository's where there is no fresh one."""
-    from .study import records
-
-    for folder in (records.COMMITTED,) if committed else (records.FRESH, records.COMMITTED):
-        if (folder / f"{run}.json").exists():
-            record = records.read(folder / f"{run}.json")
-            console.print_json(data=record)
-            if reasons := records.stale(record):
-                complaints.print(f"stale: {', '.join(reasons)}", highlight=False)
-            return
-    raise FileNotFoundError(f"no record {run!r}; fcdd study list names them")
-
-
-@study_app.command("chapter", hidden=True)
-def study_chapter(
-    notebook: Path,
-    output: Path,
-    parameter: Annotated[list[str] | None, typer.Option("-p", help="as in -p profile=smoke")] = None,
-) -> None:
-    """Executes a chapter, for the graph."""
-    from .study import chapters
-
-    wrong = [p for p in parameter or [] if "=" not in p]
-    if wrong:
-        raise ValueError(f"expected parameters as name=value, got {', '.join(wrong)}")
-    chapters.execute(notebook, output, dict(p.split("=", 1) for p in parameter or []))
-
-
-@study_app.command("render", hidden=True)
-def study_render(profile: Profile = "quick") -> None:
-    """Renders the executed chapters of a profile as a book, for the graph."""
-    from .study import book
-
-    console.print(f"the book: {book.render(profile)}")

@@ -6,8 +6,8 @@ from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 from sklearn.svm import OneClassSVM
 
-from fcdd import baselines
 from fcdd.metrics import auroc
+from fcdd_study import baselines
 
 MAKERS = [baselines.kde, baselines.isolation_forest, baselines.pca_ocsvm]
 

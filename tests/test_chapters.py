@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fcdd.study import chapters, records
+from fcdd_study import chapters, records
 
 PARAMETERS = 'profile = "smoke"\nnormal = "Ankle boot"\nseed = 0\ndevice = "cpu"'
 
@@ -158,7 +158,7 @@ def test_cells_out_of_order(copy, count):
 
 def test_missing_stamp(copy):
     assert copy(lambda book: book["metadata"].pop("fcdd")) == [
-        "no stamp: it was not run by the graph (fcdd.study.chapters.execute)"
+        "no stamp: it was not run by the graph (fcdd_study.chapters.execute)"
     ]
 
 

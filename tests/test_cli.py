@@ -14,10 +14,10 @@ from torchvision.models import squeezenet1_0
 from typer.testing import CliRunner
 
 import fcdd
-import fcdd.study.engine
+import fcdd_study.engine
 from fcdd import cli, datasets, explain
 from fcdd.datasets import fetch
-from fcdd.study import protocol, records
+from fcdd_study import protocol, records
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +223,7 @@ def made(run, tmp_path_factory):
     """The folder of fresh records of SVDD in profile smoke, made by the command, with what it printed and its table."""
     folder = tmp_path_factory.mktemp("study")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fcdd.study.engine.run_all", lambda runs, device, plain=fcdd.study.engine.run_all: plain(
+        patch.setattr("fcdd_study.engine.run_all", lambda runs, device, plain=fcdd_study.engine.run_all: plain(
             runs, device, folder / "fresh"))  # fmt: skip
         options = ("--profile", "smoke", "--dataset", "fashion-mnist-small", "--method", "svdd")
         output = run("study", "run", *options, "--table", folder / "out" / "svdd.csv")
@@ -237,7 +237,7 @@ def kept(made, monkeypatch, tmp_path):
     for name in ("FRESH", "COMMITTED"):
         folders[name] = tmp_path / name.lower()
         shutil.copytree(made[0], folders[name])
-        for module in (records, fcdd.study):
+        for module in (records, fcdd_study):
             monkeypatch.setattr(module, name, folders[name])
     return folders["FRESH"], folders["COMMITTED"]
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fcdd import FCDD, datasets
-from fcdd.datasets.defects import with_defects
+from fcdd_study.defects import with_defects
 
 
 @pytest.fixture(scope="module")

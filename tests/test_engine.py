@@ -16,7 +16,7 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from fcdd.study import engine, grid, protocol, records
+from fcdd_study import engine, grid, protocol, records
 
 CHEAP = ("kde", "pca-ocsvm", "svdd")
 DATASET = "fashion-mnist-small"
@@ -225,7 +225,7 @@ COUNTED = """
 import sys
 from pathlib import Path
 from fcdd import cli
-from fcdd.study import protocol
+from fcdd_study import protocol
 
 def execute_all(runs, device, plain=protocol.execute_all):
     with Path("executed.txt").open("a") as file:
@@ -353,7 +353,7 @@ def test_slurm_is_asked_for_what_a_job_needs(ordinary, tmp_path):
 def test_the_page_shows_the_profile_as_it_is():
     project = Path(__file__).parents[1]
     shown = re.search(r"```yaml\n(.*?)```", (project / "book" / "cluster.md").read_text(), re.DOTALL)[1]
-    profile = yaml.safe_load((project / "cluster" / "slurm" / "config.yaml").read_text())
+    profile = yaml.safe_load((project / "fcdd_study" / "cluster" / "slurm" / "config.yaml").read_text())
     assert yaml.safe_load(shown) == profile
     chance = {name for name, method in protocol.METHODS.items() if method.module in ("svdd", "baselines")}
     assert all(f"'{name}'" in profile["set-resources"]["runs"]["gpu"] for name in chance)
@@ -364,9 +364,9 @@ def test_the_page_shows_the_profile_as_it_is():
 
 FORKED = """
 import math, os, signal, sys, time
-import fcdd.baselines, fcdd.datasets, fcdd.svdd, fcdd.study.engine
+import fcdd_study.baselines, fcdd.datasets, fcdd.svdd, fcdd_study.engine
 from fcdd import cli
-from fcdd.study import code, protocol
+from fcdd_study import code, protocol
 
 hashes = [code.of_method(name) for name in protocol.METHODS]  # remembered by the children
 for line in sys.stdin:  # seconds to live

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fcdd.study import protocol, records
+from fcdd_study import protocol, records
 
 EXTENSIONS = Path(__file__).parents[1] / "book" / "_ext"
 spec = importlib.util.spec_from_file_location("fcdd_numbers", EXTENSIONS / "fcdd_numbers.py")

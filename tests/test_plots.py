@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fcdd import plots
+from fcdd_study import figures as plots
 
 
 @pytest.fixture(autouse=True)

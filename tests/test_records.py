@@ -11,7 +11,7 @@ import pytest
 
 import fcdd
 from fcdd import datasets
-from fcdd.study import code, engine, protocol, records
+from fcdd_study import code, engine, protocol, records
 
 ENTRIES = [(profile, dataset) for profile in protocol.PROFILES for dataset in protocol.data_sets(profile)]
 RUN = protocol.Run("fashion-mnist-small", "Ankle boot", "fcdd", 0, "smoke")
@@ -222,7 +222,7 @@ def test_a_damaged_record_is_named(tmp_path, text):
 WRITER = """
 import json, os, signal, sys, time
 from pathlib import Path
-from fcdd.study import records
+from fcdd_study import records
 record, folder = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
 for kill in range(8):
     child = os.fork()

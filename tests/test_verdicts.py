@@ -9,8 +9,9 @@ import pytest
 import yaml
 from scipy import stats
 
-from fcdd import datasets, study
-from fcdd.study import protocol, records, verdicts
+import fcdd_study as study
+from fcdd import datasets
+from fcdd_study import protocol, records, verdicts
 
 ENTRIES = yaml.safe_load(verdicts.PUBLISHED.read_text(encoding="utf-8"))
 TABLES = [(entry, measure) for entry in ENTRIES for measure in verdicts.MEASURES if measure in entry]

@@ -7,8 +7,8 @@ import pytest
 import torch
 from conftest import ROOT
 
-from fcdd import study
-from fcdd.watermark import box, covered, watermark
+import fcdd_study as study
+from fcdd_study.watermark import box, covered, watermark
 
 SIZES = [(1, 28, 28), (3, 32, 32), (3, 224, 224), (3, 64, 96)]
 

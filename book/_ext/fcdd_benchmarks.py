@@ -12,7 +12,7 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
-from fcdd.study import records
+from fcdd_study import records
 
 sys.path.append(str(records.ROOT))  # the folder is no part of the installed library
 

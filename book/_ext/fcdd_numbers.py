@@ -4,7 +4,7 @@ The text is ``profile[@dataset]/method[/metric[:statistic][/class]]``:
 
 - profile: a name from profiles.yml, or ``this``, the one the book is built with (``$FCDD_PROFILE``, else quick);
 - dataset: the profile's own if left out; method: svdd, deep-svdd, deep-sad, hsc, fcdd, or ``*`` for all;
-- metric: a column of ``fcdd.study.records.table``; auroc if left out;
+- metric: a column of ``fcdd_study.records.table``; auroc if left out;
 - statistic: mean (if left out; over seeds, then classes), sd (between seeds), min, max, sum, n (number of runs);
 - class: one nominal class, as in ``quick/fcdd/auroc/T-shirt/top``; all if left out.
 
@@ -21,7 +21,7 @@ from docutils import nodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
 
-from fcdd.study import protocol, records
+from fcdd_study import protocol, records
 
 QUERY = re.compile(
     r"(?P<profile>[\w-]+)(@(?P<dataset>[\w-]+))?/(?P<method>[\w*+=.-]+)"

@@ -24,7 +24,9 @@ def begin(profile: str, normal: str | None = None, method: str | None = None, sh
     """
     from IPython import get_ipython
 
-    from .. import datasets, plots
+    from fcdd import datasets
+
+    from . import figures
 
     known = protocol.profile(profile)
     names = datasets.classes(known["dataset"])
@@ -34,7 +36,7 @@ def begin(profile: str, normal: str | None = None, method: str | None = None, sh
         raise ValueError(f"method {method!r} cannot be shown in this chapter; it knows {', '.join(shows)}")
     if get_ipython() is not None:
         refuse_unknown(get_ipython().user_ns.get("In", []))
-    plots.set_style()
+    figures.set_style()
 
 
 def refuse_unknown(cells: list[str]) -> None:
@@ -118,7 +120,7 @@ def code_files(notebook: Path) -> tuple[Path, ...]:
     """The library files a chapter depends on: what the names in its code import, and this file."""
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    return code.files_behind(set(re.findall(r"\w+", text)), "fcdd.study.chapters")
+    return code.files_behind(set(re.findall(r"\w+", text)), "fcdd_study.chapters")
 
 
 def problems(executed: Path, notebook: Path) -> list[str]:
@@ -139,7 +141,7 @@ def problems(executed: Path, notebook: Path) -> list[str]:
         found.append(f"cells ran out of order: {counts}")
     made = book["metadata"].get("fcdd")
     if made is None:
-        return [*found, "no stamp: it was not run by the graph (fcdd.study.chapters.execute)"]
+        return [*found, "no stamp: it was not run by the graph (fcdd_study.chapters.execute)"]
     now = _hashes(notebook)
     return found + [f"stale: its {part} changed since it ran" for part in now if made[part] != now[part]]
 

@@ -15,7 +15,7 @@ from . import protocol
 
 @cache
 def _imports() -> grimp.ImportGraph:
-    graph = grimp.build_graph("fcdd", cache_dir=None)
+    graph = grimp.build_graph("fcdd", "fcdd_study", cache_dir=None)
     # Writing a model to a file changes none of its numbers.
     for importer in ("fcdd.detectors", "fcdd.patches"):
         graph.remove_import(importer=importer, imported="fcdd.export")
@@ -25,7 +25,7 @@ def _imports() -> grimp.ImportGraph:
 @cache
 def files_of_method(method: str) -> tuple[Path, ...]:
     """The files of this library that a method's numbers depend on: what its estimator and the protocol import."""
-    home = f"fcdd.{protocol.METHODS[method].module}"
+    home = protocol.METHODS[method].module
     # The protocol can import every estimator; only its own text counts here.
     return tuple(sorted({Path(protocol.__file__), *_closure((home, "fcdd.datasets", "fcdd.metrics"))}))
 
@@ -45,7 +45,7 @@ def _closure(roots) -> set[Path]:
 
 
 def _file(module: str) -> Path:
-    base = Path(__file__).parents[2].joinpath(*module.split("."))
+    base = Path(__file__).parents[1].joinpath(*module.split("."))
     return base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
 
 

@@ -7,7 +7,8 @@ import pandas as pd
 import yaml
 from scipy import stats
 
-from .. import datasets, metrics
+from fcdd import datasets, metrics
+
 from . import records
 
 PUBLISHED = records.ROOT / "data" / "published.yml"
@@ -80,7 +81,7 @@ def of_seeds(recorded: pd.DataFrame, dataset: str, method: str, normal: str, mea
 def verdicts(recorded: pd.DataFrame, published: pd.DataFrame, tolerance: float = 0.02, why=None) -> pd.DataFrame:
     """One row for each published cell that can be a target: published, ours, seeds, spread, low, high, verdict, …
 
-    recorded: a table of runs (:func:`fcdd.study.records.table`); published: a table of :func:`published`; why: as
+    recorded: a table of runs (:func:`fcdd_study.records.table`); published: a table of :func:`published`; why: as
     :func:`reasons`. The verdicts: "reproduced", at most ``tolerance`` apart; "within noise", farther, but the published
     value lies in our interval over seeds (:func:`t_interval`): these seeds cannot tell the two apart; "not reproduced";
     "not run". ``rerun`` is an independent reproduction's value, ``stale`` the number of runs whose code or settings

@@ -9,7 +9,7 @@ import seaborn as sns
 from matplotlib.patches import FancyBboxPatch
 from sklearn.isotonic import isotonic_regression
 
-from . import explain
+from fcdd import explain
 
 NOMINAL, ANOMALOUS = "#0072b2", "#d55e00"  # blue and vermilion of the Okabe-Ito palette
 HEAT = "magma"
@@ -120,7 +120,7 @@ def roc(anomalous, named_scores: dict):
     """ROC curves of one or more methods, with the AUROC of each in the legend."""
     from sklearn.metrics import roc_curve
 
-    from .metrics import auroc
+    from fcdd.metrics import auroc
 
     figure, axes = plt.subplots(figsize=(4.2, 4))
     for (name, scores), style in zip(named_scores.items(), ("-", "--", "-.", ":", (0, (5, 1, 1, 1))), strict=False):
@@ -533,7 +533,7 @@ VERDICTS = {  # verdict → colour, marker
 
 def summary(table, columns: int = 3):
     """Every published cell and ours, a panel for each data set and method of a table of verdicts
-    (:func:`fcdd.study.verdicts.verdicts`): published is a black stroke, ours a mark with its interval. Where a mean
+    (:func:`fcdd_study.verdicts.verdicts`): published is a black stroke, ours a mark with its interval. Where a mean
     over classes is all that was published, it is in the last panel."""
     keys = ["dataset", "method", "setting"]
     alone = table.groupby(keys)["normal"].transform("size") == 1

@@ -1,12 +1,13 @@
 """Makes the opening picture of README and book, book/_static/opening.png: one FCDD of profile quick and what it sees.
 
-python scripts/make_opening_picture.py
+python fcdd_study/figures/opening.py
 """
 
 import numpy as np
 
-from fcdd import plots, study
-from fcdd.study import protocol, records
+import fcdd_study as study
+from fcdd_study import figures as plots
+from fcdd_study import protocol, records
 
 NORMAL = "Trouser"
 

@@ -20,7 +20,7 @@ import pandas as pd
 from . import code, protocol
 
 SCHEMA_VERSION = 2
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[1]
 ROOT = CHECKOUT if (CHECKOUT / "pyproject.toml").exists() else Path.cwd()  # installed without a checkout: where you are
 FRESH = ROOT / "_build" / "records"
 COMMITTED = ROOT / "data" / "records"

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .augment import as_float, as_uint8
+from fcdd.augment import as_float, as_uint8
 
 TEXT = "©ph"
 HEIGHT = 1 / 4  # of the letters' line, as a share of the image's height

@@ -49,7 +49,7 @@ def groups(runs: list[protocol.Run]) -> list[list[protocol.Run]]:
     """Runs that follow each other and differ only in class and seed, at most ``TOGETHER``; others one by one."""
     found = []
     for key, group in itertools.groupby(runs, lambda run: (run.dataset, run.method, run.profile, run.changes)):
-        alone = protocol.METHODS[key[1]].module != "detectors"
+        alone = protocol.METHODS[key[1]].module != "fcdd.detectors"
         members, size = list(group), 1 if alone else TOGETHER
         found += [members[start : start + size] for start in range(0, len(members), size)]
     return found

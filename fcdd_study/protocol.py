@@ -28,19 +28,23 @@ class Method(NamedTuple):
 
 
 METHODS = {
-    "svdd": Method("svdd", "SVDD"),
-    "deep-svdd": Method("detectors", "DeepSVDD"),
-    "deep-sad": Method("detectors", "DeepSAD", {"labelled": 0.05}),  # 5 % is the paper's middle setting
-    "hsc": Method("detectors", "HSC"),
-    "bce": Method("detectors", "HSC"),  # the plain classifier beside it
-    "fcdd": Method("detectors", "FCDD"),
-    "fcdd-semi": Method("detectors", "FCDD", {"defects": 1}),  # one labelled image with its mask of each defect type
-    "fcdd-leak": Method("detectors", "FCDD", {"defects": 1, "leak": True}),  # they stay in the test set: official code
-    "patches": Method("patches", "PatchNeighbours"),
-    "autoencoder": Method("detectors", "Autoencoder"),
-    "kde": Method("baselines", "kde"),
-    "isolation-forest": Method("baselines", "isolation_forest"),
-    "pca-ocsvm": Method("baselines", "pca_ocsvm"),
+    "svdd": Method("fcdd.svdd", "SVDD"),
+    "deep-svdd": Method("fcdd.detectors", "DeepSVDD"),
+    "deep-sad": Method("fcdd.detectors", "DeepSAD", {"labelled": 0.05}),  # 5 % is the paper's middle setting
+    "hsc": Method("fcdd.detectors", "HSC"),
+    "bce": Method("fcdd.detectors", "HSC"),  # the plain classifier beside it
+    "fcdd": Method("fcdd.detectors", "FCDD"),
+    "fcdd-semi": Method(
+        "fcdd.detectors", "FCDD", {"defects": 1}
+    ),  # one labelled image with its mask of each defect type
+    "fcdd-leak": Method(
+        "fcdd.detectors", "FCDD", {"defects": 1, "leak": True}
+    ),  # they stay in the test set: official code
+    "patches": Method("fcdd.patches", "PatchNeighbours"),
+    "autoencoder": Method("fcdd.detectors", "Autoencoder"),
+    "kde": Method("fcdd_study.baselines", "kde"),
+    "isolation-forest": Method("fcdd_study.baselines", "isolation_forest"),
+    "pca-ocsvm": Method("fcdd_study.baselines", "pca_ocsvm"),
 }
 WITHOUT_CHANCE = {"svdd", "kde", "pca-ocsvm"}  # one optimum, whatever the seed
 OF_THE_SPLIT = ("labelled", "pollution", "known_classes", "defects", "leak")  # what a change may ask of the split
@@ -80,7 +84,7 @@ def selection(profile_name: str, dataset: str | None = None) -> dict:
 
 def classes(profile_name: str, dataset: str | None = None) -> list[str]:
     """The nominal classes of a profile, in the data set's order."""
-    from .. import datasets
+    from fcdd import datasets
 
     entry = profile(profile_name, dataset)
     return datasets.classes(entry["dataset"]) if entry["classes"] == "all" else list(entry["classes"])
@@ -181,10 +185,11 @@ def split(profile_name: str, normal: str, dataset: str | None = None, **shares):
     """The profile's images with ``normal`` nominal, cut to the sizes the profile names.
 
     ``shares``: labelled, pollution, known_classes and seed, as in :func:`fcdd.datasets.load`; defects and leak, as k
-    and leak of :func:`fcdd.datasets.defects.with_defects`.
+    and leak of :func:`fcdd_study.defects.with_defects`.
     """
-    from .. import datasets
-    from ..datasets.defects import with_defects
+    from fcdd import datasets
+
+    from .defects import with_defects
 
     entry = profile(profile_name, dataset)
     defects, leak = shares.pop("defects", 0), shares.pop("leak", False)
@@ -207,8 +212,8 @@ def split(profile_name: str, normal: str, dataset: str | None = None, **shares):
 
 
 def estimator(method: str):
-    """What makes a method's detector, imported now: a class, or a function of fcdd.baselines."""
-    return getattr(importlib.import_module(f"fcdd.{METHODS[method].module}"), METHODS[method].estimator)
+    """What makes a method's detector, imported now: a class, or a function of fcdd_study.baselines."""
+    return getattr(importlib.import_module(METHODS[method].module), METHODS[method].estimator)
 
 
 def detector(run: Run, device: str = "auto"):
@@ -231,10 +236,10 @@ def execute(run: Run, device: str = "auto") -> dict:
 def execute_all(runs: list[Run], device: str = "auto") -> Iterator[dict]:
     """Trains runs that differ only in class and seed, as many at once as can be
     (:func:`fcdd.detectors.fit_in_stacks`); yields the record of each as soon as its stack is done."""
-    if len(runs) == 1 or METHODS[runs[0].method].module != "detectors" or runs[0].shares.get("defects"):
+    if len(runs) == 1 or METHODS[runs[0].method].module != "fcdd.detectors" or runs[0].shares.get("defects"):
         yield from (execute(run, device) for run in runs)
         return
-    from ..detectors import fit_in_stacks
+    from fcdd.detectors import fit_in_stacks
 
     splits, models = [split_of(run) for run in runs], [detector(run, device) for run in runs]
     began = time.perf_counter()
@@ -275,7 +280,7 @@ def _record(run: Run, data, model, seconds: float) -> dict:
 def evaluate(model, data) -> dict[str, float]:
     """AUROC of images; where the test images have masks also AUROC of pixels and AUPRO, at network resolution, and
     AUROC of pixels at the resolution of the files, if that is another one."""
-    from .. import datasets, metrics
+    from fcdd import datasets, metrics
 
     measured = {"auroc": metrics.auroc(data.test.anomalous, -model.score_samples(data.test.images))}
     if data.test.masks is None:

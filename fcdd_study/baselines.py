@@ -14,8 +14,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import OneClassSVM
 
-from .augment import as_float
-from .checks import as_images
+from fcdd.augment import as_float
+from fcdd.checks import as_images
 
 VARIANCE = 0.95  # the share of it that PCA keeps, as in the Deep SVDD paper
 BANDWIDTHS = tuple(2.0 ** np.arange(-4.5, 5))  # every other one of the official code's grid

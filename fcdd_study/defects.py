@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from .split import Images, Split
+from fcdd.datasets.split import Images, Split
 
 
 def with_defects(split: Split, k: int = 1, *, seed: int = 0, leak: bool = False, share: float | None = None) -> Split:
