@@ -10,7 +10,7 @@ import pandas as pd
 import seaborn as sns
 from rich.table import Table
 
-from fcdd_study.figures import ANOMALOUS, NOMINAL
+from fcdd.figures import ANOMALOUS, NOMINAL
 
 RECORDS = Path(__file__).parent / "records"
 

@@ -10,7 +10,7 @@
 from importlib import import_module
 
 __version__ = "0.1.0"
-__all__ = ["FCDD", "HSC", "SVDD", "Autoencoder", "DeepSAD", "DeepSVDD", "datasets", "metrics", "objectives"]
+__all__ = ["FCDD", "HSC", "SVDD", "Autoencoder", "DeepSAD", "DeepSVDD", "datasets", "figures", "metrics", "objectives"]
 
 _HOME = {"SVDD": ".svdd"} | dict.fromkeys(("DeepSVDD", "DeepSAD", "HSC", "FCDD", "Autoencoder"), ".detectors")
 

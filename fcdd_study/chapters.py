@@ -26,7 +26,7 @@ def begin(profile: str, normal: str | None = None, method: str | None = None, sh
 
     from fcdd import datasets
 
-    from . import figures
+    from .figures import style
 
     known = protocol.profile(profile)
     names = datasets.classes(known["dataset"])
@@ -36,7 +36,7 @@ def begin(profile: str, normal: str | None = None, method: str | None = None, sh
         raise ValueError(f"method {method!r} cannot be shown in this chapter; it knows {', '.join(shows)}")
     if get_ipython() is not None:
         refuse_unknown(get_ipython().user_ns.get("In", []))
-    figures.set_style()
+    style.set_style()
 
 
 def refuse_unknown(cells: list[str]) -> None:

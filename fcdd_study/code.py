@@ -5,6 +5,7 @@ This file is in no run's own hash: how a hash is taken changes no number. Taught
 
 import ast
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
 
@@ -36,6 +37,8 @@ def files_behind(names: set[str], *modules: str) -> tuple[Path, ...]:
 
     homes = {"fcdd" + home for name, home in fcdd._HOME.items() if name in names}
     parts = {module for module in _imports().modules if module.count(".") == 1 and module.split(".")[1] in names}
+    parts |= {module for module in _imports().modules if re.fullmatch(r"fcdd_study\.figures\.(\w+)", module)
+              and module.split(".")[2] in names}  # fmt: skip
     return tuple(sorted(_closure(sorted(homes | parts | set(modules)))))
 
 

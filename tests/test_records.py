@@ -157,7 +157,7 @@ def test_code_behind_a_method():
             "idx.py", "exposure.py"} <= names["fcdd"]  # fmt: skip
     assert {"svdd.py", "metrics.py", "protocol.py"} <= names["svdd"] and "training.py" not in names["svdd"]
     for files in names.values():
-        assert not {"cli.py", "plots.py", "book.py", "export.py"} & files
+        assert not {"cli.py", "figures.py", "plots.py", "book.py", "export.py"} & files
     assert code.of_method("fcdd") == code.of_method("hsc") != code.of_method("svdd")
 
 

@@ -1,0 +1,7 @@
+"""Figures of chapter 00."""
+
+from fcdd.figures import image_grid, roc, score_histogram
+
+from .style import lineage, stamp
+
+__all__ = ["image_grid", "lineage", "roc", "score_histogram", "stamp"]

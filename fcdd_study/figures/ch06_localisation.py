@@ -1,0 +1,8 @@
+"""Figures of chapter 06."""
+
+from fcdd.figures import picture_rows
+
+from .shared import curves, heatmap_grid, intervals
+from .style import stamp
+
+__all__ = ["curves", "heatmap_grid", "intervals", "picture_rows", "stamp"]
