@@ -23,18 +23,22 @@ class ReceptiveField(NamedTuple):
 
 
 def receptive_field(network: nn.Module) -> ReceptiveField:
-    """Receptive field of a network whose convolutions and poolings follow one another.
+    """Receptive field of a network whose convolutions, poolings and paddings follow one another.
 
-    Layer by layer, with kernel k, stride t, padding p: ``offset += ((k-1)/2 - p)·j; extent += (k-1)·j; j *= t``,
-    where j is the stride so far. Rounding up (``ceil_mode``) adds map pixels, which look beyond the border, and
-    changes none of the three. Layers may be nested in ``torch.nn.Sequential``; of SqueezeNet's Fire modules the
-    wider branch counts.
+    Layer by layer, with kernel k, stride t, padding p on the left: ``offset += ((k-1)/2 - p)·j; extent += (k-1)·j;
+    j *= t``, where j is the stride so far. Padding on the right and rounding up (``ceil_mode``) add map pixels, which
+    look beyond the border, and change none of the three. Layers may be nested in ``torch.nn.Sequential``; of a module
+    that names its ``main_branch`` (a residual block) that branch counts, as the skip connection sees one pixel of the
+    same square; of SqueezeNet's Fire modules the wider branch counts.
 
     Raises ValueError for layers that see the whole image (dense, adaptive pooling), are not square, or whose order
     cannot be known: a module with a ``forward`` of its own may skip or branch.
     """
     extent, stride, offset = 1, 1, 0.0
     for layer in _in_order(network):
+        if isinstance(layer, PADDINGS):
+            offset -= _left(layer) * stride
+            continue
         k, t, p, d = (_square(layer, name) for name in ("kernel_size", "stride", "padding", "dilation"))
         offset += (d * (k - 1) / 2 - p) * stride
         extent += d * (k - 1) * stride
@@ -42,29 +46,44 @@ def receptive_field(network: nn.Module) -> ReceptiveField:
     return ReceptiveField(extent, stride, offset)
 
 
+PADDINGS = (nn.ZeroPad2d, nn.ConstantPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d)
 # Modules of torch that work pixel by pixel (normalisation with statistics of the image itself is not among them).
 PIXELWISE = ("torch.nn.modules.activation", "torch.nn.modules.batchnorm", "torch.nn.modules.dropout")
+# Widest branches of torchvision's blocks, by name, because torchvision takes a second to import. Fire's squeeze is
+# followed by expand3x3 side by side with expand1x1, which sees the middle of the same window.
+BRANCHES = {"squeezenet.Fire": ("squeeze", "expand3x3"), "mobilenetv2.InvertedResidual": ("conv",)}
 
 
 def _in_order(layer: nn.Module) -> list[nn.Module]:
-    """The convolutions and poolings, first one first."""
-    if isinstance(layer, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
+    """The convolutions, poolings and paddings, first one first."""
+    home, kind = type(layer).__module__, type(layer).__name__
+    if isinstance(layer, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, *PADDINGS)):
         return [layer]
-    if isinstance(layer, nn.Identity) or type(layer).__module__ in PIXELWISE:
+    if isinstance(layer, nn.Identity) or home in PIXELWISE:
         return []
     if type(layer).forward is nn.Sequential.forward:
         return [inner for part in layer for inner in _in_order(part)]
-    if type(layer).__name__ == "Fire":  # torchvision's, known by name, because torchvision takes a second to import
-        return [layer.squeeze, layer.expand3x3]  # side by side with expand1x1, which sees the middle of the same window
-    if isinstance(layer, (nn.Linear, nn.Flatten)) or "Adaptive" in type(layer).__name__:
+    if isinstance(getattr(layer, "main_branch", None), nn.Module):
+        return _in_order(layer.main_branch)
+    if branch := BRANCHES.get(f"{home}.{kind}".removeprefix("torchvision.models.")):
+        return [inner for name in branch for inner in _in_order(getattr(layer, name))]
+    if isinstance(layer, (nn.Linear, nn.Flatten)) or "Adaptive" in kind:
         raise ValueError(
-            f"expected a fully convolutional network, found a {type(layer).__name__} layer: every one of its "
-            "outputs sees the whole image; use one of the fcdd_* networks"
+            f"expected a fully convolutional network, found a {kind} layer: every one of its outputs sees the whole "
+            "image; use one of the fcdd_* networks"
         )
     raise ValueError(
-        f"expected convolutions, poolings and pixel-wise layers in a Sequential, found {type(layer).__name__}, whose "
-        "receptive field is not known; write the network as an nn.Sequential of such layers"
+        f"expected convolutions, poolings and pixel-wise layers in a Sequential, found {kind}, whose receptive field "
+        "is not known; write the network as an nn.Sequential of such layers, or name a block's main_branch"
     )
+
+
+def _left(layer: nn.Module) -> int:
+    """By how many pixels a padding layer moves the image, right and down alike."""
+    left, _, top, _ = layer.padding
+    if left != top:
+        raise ValueError(f"expected as much padding on the left as at the top, found {left} and {top} in {layer}")
+    return left
 
 
 def _square(layer: nn.Module, name: str) -> int:
@@ -89,7 +108,7 @@ def gaussian_kernel(extent: int, sigma: float, *, device=None) -> Tensor:
     An even extent has no middle sample: the middle of the next smaller odd one is doubled and all is halved.
     """
     odd = extent - (extent + 1) % 2
-    steps = torch.arange(odd, dtype=torch.float64, device=device) - (odd - 1) / 2
+    steps = torch.arange(odd, dtype=torch.float32, device=device) - (odd - 1) / 2  # MPS has no float64
     kernel = torch.exp(-(steps**2) / (2 * sigma**2))
     if odd == extent:
         return kernel
@@ -116,7 +135,7 @@ def upsample(maps: Tensor, field: ReceptiveField, size: int | tuple[int, int], s
 def _placement(n: int, size: int, field: ReceptiveField, sigma: float, like: Tensor) -> Tensor:
     """(size, n) matrix whose column i holds the kernel, placed where map pixel i looks."""
     kernel = gaussian_kernel(field.extent, sigma, device=like.device)
-    first = int(field.offset) - (field.extent - 1) // 2
+    first = math.floor(field.offset) - (field.extent - 1) // 2
     pixel = torch.arange(size, device=like.device)[:, None]
     tap = pixel - first - field.stride * torch.arange(n, device=like.device)
     inside = (tap >= 0) & (tap < field.extent)

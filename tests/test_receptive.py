@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from fcdd import networks
 from fcdd.receptive import ReceptiveField, default_sigma, gaussian_kernel, receptive_field, upsample
@@ -37,17 +38,37 @@ def test_upsampling_equals_the_official_code(golden, name, sigma):
 # ---- the field, measured ----
 
 
+class Residual(nn.Module):
+    """Adds a branch to what comes in."""
+
+    def __init__(self, branch):
+        super().__init__()
+        self.main_branch = branch
+
+    def forward(self, x):
+        return x + self.main_branch(x)
+
+
 @st.composite
 def small_networks(draw):
+    """Padding from none to a whole kernel, on one side only or on both; even kernels, depthwise, residual blocks."""
     layers, channels = [], 1
     for _ in range(draw(st.integers(1, 3))):
         kernel, stride = draw(st.integers(1, 5)), draw(st.integers(1, 2))
         dilation = draw(st.integers(1, 2))
-        layers.append(nn.Conv2d(channels, 2, kernel, stride, draw(st.integers(0, kernel // 2)), dilation))
+        if draw(st.booleans()):
+            first, last = draw(st.integers(-1, 3)), draw(st.integers(0, 3))
+            layers.append(nn.ZeroPad2d((first, last, first, draw(st.integers(0, 3)))))
+        layers.append(nn.Conv2d(channels, 2, kernel, stride, draw(st.integers(0, kernel)), dilation))
         channels = 2
         if draw(st.booleans()):
             kernel = draw(st.integers(1, 3))
             layers.append(nn.AvgPool2d(kernel, draw(st.integers(1, 2)), draw(st.integers(0, kernel // 2))))
+        if draw(st.booleans()):
+            kernel = draw(st.integers(2, 4))
+            first = draw(st.integers(0, kernel - 1))
+            both = (first, kernel - 1 - first)
+            layers.append(Residual(nn.Sequential(nn.ZeroPad2d(both * 2), nn.Conv2d(2, 2, kernel, groups=2))))
     return nn.Sequential(*layers)
 
 
@@ -69,6 +90,29 @@ def test_field_is_what_the_gradient_sees(network):
             middle - (field.extent - 1) / 2,
             middle + (field.extent - 1) / 2,
         ]
+
+
+@pytest.mark.parametrize("layer, offset", [
+    (nn.Conv2d(1, 1, 2, padding=1), -0.5),
+    (nn.Conv2d(1, 1, 4, 3, padding=3), -1.5),
+    (nn.Sequential(nn.Conv2d(1, 1, 3, padding=2), nn.Conv2d(1, 1, 4, padding=2)), -1.5),
+    (nn.Sequential(nn.AvgPool2d(2, 2), nn.Conv2d(1, 1, 3, padding=2)), -1.5),
+    (nn.Conv2d(1, 1, 3, padding=3), -2.0),
+    (nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(1, 1, 3, 2)), 1.0),
+])  # fmt: skip
+def test_a_map_pixel_comes_back_to_the_pixels_that_it_saw(layer, offset):
+    """Each Gaussian fills exactly the square that moves its map pixel, at the border and beyond it, too."""
+    for parameter in layer.parameters():
+        nn.init.uniform_(parameter, 0.1, 1)
+    field = receptive_field(layer)
+    assert field.offset == offset
+    x = torch.zeros(1, 1, 12, 12, requires_grad=True)
+    outputs = layer(x)
+    for row, column in torch.cartesian_prod(*(torch.arange(n) for n in outputs.shape[2:])).tolist():
+        (gradient,) = torch.autograd.grad(outputs[0, 0, row, column], x, retain_graph=True)
+        maps = torch.zeros_like(outputs)
+        maps[0, 0, row, column] = 1
+        assert torch.equal(upsample(maps, field, 12, sigma=2.0) != 0, gradient != 0), (row, column)
 
 
 def seen(network, x, row, column):
@@ -142,6 +186,31 @@ def test_names_in_the_papers_table():
     }  # fmt: skip
 
 
+def test_paddings_of_their_own():
+    """TensorFlow's "same" pads a stride of 2 on the right and at the bottom only; the left and the top count."""
+    for pad in (nn.ZeroPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d, lambda sides: nn.ConstantPad2d(sides, 1.0)):
+        assert receptive_field(nn.Sequential(pad((0, 1, 0, 1)), nn.Conv2d(3, 8, 3, 2))) == (3, 2, 1.0)
+        assert receptive_field(nn.Sequential(nn.MaxPool2d(2), pad((2, 0, 2, 3)), nn.Conv2d(3, 8, 3))) == (6, 2, -1.5)
+    with pytest.raises(ValueError, match="as much padding on the left as at the top, found 0 and 1 in ZeroPad2d"):
+        receptive_field(nn.Sequential(nn.ZeroPad2d((0, 1, 1, 0)), nn.Conv2d(3, 8, 3)))
+    with pytest.raises(ValueError, match="found CircularPad2d"):  # sees the other side
+        receptive_field(nn.CircularPad2d(1))
+
+
+def test_field_of_mobilenet():
+    """Depthwise convolutions and inverted residual blocks of torchvision's MobileNetV2, measured."""
+    from torchvision.models import mobilenet_v2
+
+    network = mobilenet_v2().features[:7].eval().double()
+    field = receptive_field(network)
+    assert field == (59, 8, 0.0)
+    for parameter in network.parameters():
+        nn.init.uniform_(parameter, 0.001, 0.01)
+    x = torch.rand(1, 3, 160, 160, dtype=torch.float64, requires_grad=True)
+    (low, high), (left, right) = seen(network, x, 10, 9)
+    assert (low, high, left, right) == (80 - 29, 80 + 29, 72 - 29, 72 + 29)
+
+
 @pytest.mark.parametrize("layer", [nn.Linear(3, 1), nn.Flatten(), nn.AdaptiveAvgPool2d(1)])
 def test_layers_that_see_everything_are_refused(layer):
     with pytest.raises(ValueError, match=f"fully convolutional network, found a {type(layer).__name__}"):
@@ -161,14 +230,15 @@ def dense(maps, field, size, sigma):
     r, stride, offset = field
     kernel = gaussian_kernel(r, sigma).float()
     canvas = nn.functional.conv_transpose2d(maps, torch.outer(kernel, kernel)[None, None], stride=stride)
-    margin = size + r + int(offset)  # room on all sides, then one crop
+    whole = math.floor(offset)
+    margin = size + r + abs(whole)  # room on all sides, then one crop
     canvas = nn.functional.pad(canvas, (margin,) * 4)
-    start = margin + (r - 1) // 2 - int(offset)
+    start = margin + (r - 1) // 2 - whole
     return canvas[..., start : start + size, start : start + size]
 
 
 @given(st.integers(1, 25), st.integers(1, 6), st.integers(1, 7), st.integers(1, 40),
-       st.sampled_from([0.4, 1.2, 5, 12.0]), st.integers(0, 5))  # fmt: skip
+       st.sampled_from([0.4, 1.2, 5, 12.0]), st.integers(-6, 5))  # fmt: skip
 def test_separable_upsampling_equals_the_transposed_convolution(extent, stride, n, size, sigma, whole):
     field = ReceptiveField(extent, stride, whole + (0.0 if extent % 2 else 0.5))
     maps = torch.randn(2, 1, n, n, generator=torch.Generator().manual_seed(extent * n + size))
@@ -221,6 +291,21 @@ def test_default_sigma():
     assert default_sigma(31) < default_sigma(32) == 10
     maps, field = torch.rand(1, 1, 7, 7), ReceptiveField(16, 4, 1.5)
     assert torch.equal(upsample(maps, field, 28), upsample(maps, field, 28, default_sigma(16)))
+
+
+def test_upsampling_asks_no_device_for_float64():
+    """MPS has none: whatever is computed where the maps lie is float32 or a whole number."""
+
+    class Kinds(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            seen.update(t.dtype for t in (result, *args) if isinstance(t, torch.Tensor) and t.device.type == "meta")
+            return result
+
+    seen = set()
+    with Kinds():
+        heat = upsample(torch.zeros(2, 1, 7, 7, device="meta"), VGG, 56, 12.0)
+    assert heat.shape == (2, 1, 56, 56) and seen and seen <= {torch.float32, torch.int64, torch.bool}
 
 
 @pytest.mark.parametrize("shape", [(7, 7), (1, 7, 7), (2, 3, 7, 7)])
