@@ -1,5 +1,7 @@
 """AUROC for images and pixels, AUPRO, bootstrap intervals and paired tests. Taught in: chapters 00, 06 and 08."""
 
+from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -30,8 +32,11 @@ def aupro(masks, maps, fpr_limit: float = 0.3) -> float:
     r"""Area under the per-region-overlap curve up to a false-positive rate, scaled to [0, 1].
 
     For every connected defect (8-neighbourhood) the share of its pixels above a threshold is drawn against the share
-    of nominal pixels above it; the curves are averaged over defects. Integrated pixel by pixel, the area is the mean
-    over defects and their pixels j of :math:`\max(0, 1 - FPR(s_j) / limit)`. Source: Bergmann et al. 2019.
+    of nominal pixels above it; the curves are averaged over defects. Between two thresholds the curve is a straight
+    line, as the ROC curve is, also where the limit cuts through ties. Source: Bergmann et al. 2019. Integrated pixel by
+    pixel, the area is the mean over defects and their pixels of :math:`(\max(0, L - b) + m^2 / (2 (b - a))) / L`, with
+    L the limit, a and b the shares of nominal pixels that score higher, and as high or higher, and
+    :math:`m = \min(\max(0, L - a), b - a)`.
     ``masks`` boolean, (N, H, W) or (N, 1, H, W), ``maps`` (N, H, W); lists of (H, W) for images of several sizes.
     Raises ValueError as :func:`auroc` and for a limit outside (0, 1].
     """
@@ -42,20 +47,16 @@ def aupro(masks, maps, fpr_limit: float = 0.3) -> float:
 
 
 def at_original_resolution(maps, masks, mode: str = "nearest") -> list[np.ndarray]:
-    """Heatmaps (N, H, W) enlarged to the sizes of ``masks``, a list of (H, W) arrays as
-    :func:`fcdd.datasets.original_masks` gives them: the paper's evaluation, "at original resolution".
+    """Heatmaps (N, H, W) enlarged to the sizes of ``masks``, a list of (H, W) as :func:`fcdd.datasets.original_masks`
+    gives them: the paper's evaluation, "at original resolution" (without this it is "at network resolution").
 
-    Evaluation of maps as they are, with masks made as small, is "at network resolution". ``mode`` is that of
-    ``torch.nn.functional.interpolate``; the official code takes the nearest pixel.
+    ``mode`` is that of ``torch.nn.functional.interpolate``; the official code takes the nearest pixel.
     """
     import torch  # here, because all else needs NumPy only
-    from torch.nn import functional as F
 
-    maps = torch.from_numpy(np.asarray(maps, np.float32))
-    sizes = [np.asarray(mask).shape for mask in masks]
-    return [
-        F.interpolate(heat[None, None], size, mode=mode)[0, 0].numpy() for heat, size in zip(maps, sizes, strict=True)
-    ]
+    maps = torch.from_numpy(np.asarray(maps, np.float32))[:, None, None]
+    resize = partial(torch.nn.functional.interpolate, mode=mode)
+    return [resize(heat, np.shape(mask))[0, 0].numpy() for heat, mask in zip(maps, masks, strict=True)]
 
 
 class Interval(NamedTuple):
@@ -86,39 +87,32 @@ def auroc_interval(anomalous, scores, level: float = 0.95, resamples: int = 1000
     return _interval(auroc(anomalous, scores), values, level)
 
 
-def pixel_intervals(
-    masks, maps, fpr_limit: float = 0.3, level: float = 0.95, resamples: int = 1000, seed: int = 0
-) -> dict[str, Interval]:
+def pixel_intervals(masks, maps, fpr_limit=0.3, level=0.95, resamples=1000, seed=0) -> dict[str, Interval]:
     """Pixel AUROC and AUPRO, exact, with a percentile bootstrap over whole images: pixels of one image are no more
     independent of each other than its defects are. Images with and without defects are drawn apart.
 
-    Takes what :func:`aupro` takes; keys are "pixel AUROC" and "AUPRO". The resamples see scores rounded to ``BINS``
-    levels with equally many nominal pixels each, which moves an end of an interval by at most 1 / (2 · ``BINS``), for
-    AUPRO by that over ``fpr_limit``.
+    Takes what :func:`aupro` takes; keys are "pixel AUROC" and "AUPRO". Up to ``BINS`` nominal pixels are resampled as
+    they are; of more, those between two of ``BINS`` levels tie, which moves an end of an interval by about
+    1 / (2 · ``BINS``) at most, for AUPRO by that over ``fpr_limit``.
     """
     masks, maps = _pairs(masks, maps)
     nominal, anomalous = _pixels(masks, maps)
     exact = _won_pairs(nominal, anomalous), _mean_overlap(nominal, masks, maps, fpr_limit)
     edges = np.unique(nominal[np.linspace(0, len(nominal) - 1, BINS).astype(int)])
     del nominal, anomalous
-    levels = len(edges) + 1
+    levels = 2 * len(edges) + 1  # each edge, and what lies between two
     good, bad, gain = (np.zeros((len(maps), levels)) for _ in range(3))
     count = np.zeros(len(maps))
     for k, (mask, heat) in enumerate(zip(masks, maps, strict=True)):
-        # Sorted pixels are many times faster to count than to look up one by one.
-        up_to = np.searchsorted(np.sort(heat[~mask]), edges, "right")
-        good[k] = np.diff(up_to, prepend=0, append=(~mask).sum())
-        inside = np.searchsorted(edges, heat[mask])
-        regions, sizes = _regions(mask)
+        up_to = np.stack([*_ranks(np.sort(heat[~mask]), edges)], 1)
+        good[k] = np.diff(up_to.ravel(), prepend=0, append=(~mask).sum())
+        scores, regions, sizes = _defects(mask, heat)
+        inside = sum(_ranks(edges, scores))
         bad[k] = np.bincount(inside, minlength=levels)
         gain[k], count[k] = np.bincount(inside, 1 / sizes[regions], levels), len(sizes)
-    values = [
-        _resampled(weights[None], good, bad, gain, count, fpr_limit) for weights in _weights(count > 0, resamples, seed)
-    ]
-    ends = np.concatenate(values).T
-    return {
-        name: _interval(mean, end, level) for name, mean, end in zip(("pixel AUROC", "AUPRO"), exact, ends, strict=True)
-    }
+    weights = np.array_split(_weights(count > 0, resamples, seed), -(-resamples // 4))
+    ends = np.concatenate([_resampled(some, good, bad, gain, count, fpr_limit) for some in weights]).T
+    return {name: _interval(*each, level) for name, *each in zip(("pixel AUROC", "AUPRO"), exact, ends, strict=True)}
 
 
 BINS = 4096
@@ -127,10 +121,17 @@ BINS = 4096
 def _resampled(weights, good, bad, gain, count, fpr_limit) -> np.ndarray:
     """(B, 2) pixel AUROC and AUPRO of resamples, from numbers of images (B, N) and their histograms (N, levels)."""
     good, bad, gain = weights @ good, weights @ bad, weights @ gain
-    total = good.sum(1, keepdims=True)
-    below = (good.cumsum(1) - good / 2) / total
-    overlap = np.clip(1 - (1 - below) / fpr_limit, 0, None)
-    return np.stack([(bad * below).sum(1) / bad.sum(1), (gain * overlap).sum(1) / (weights @ count)], 1)
+    up_to, total = good.cumsum(1), good.sum(1, keepdims=True)
+    overlap = _overlap(1 - up_to / total, good / total, fpr_limit)
+    auroc = (bad * (up_to - good / 2)).sum(1) / (bad.sum(1) * total[:, 0])
+    return np.stack([auroc, (gain * overlap).sum(1) / (weights @ count)], 1)
+
+
+def _overlap(above, tied, limit: float) -> np.ndarray:
+    """What anomalous pixels add to :func:`aupro`, in [0, 1]: the area left of the ``limit`` below a curve that rises
+    from ``above``, the share of nominal pixels with a higher score, over ``tied``, the share with the same one."""
+    rising = np.clip(limit - above, 0, tied)
+    return (np.clip(limit - above - tied, 0, None) + rising**2 / (2 * np.where(tied > 0, tied, 1))) / limit
 
 
 def _weights(anomalous, resamples: int, seed: int) -> np.ndarray:
@@ -155,66 +156,66 @@ def _pairs(masks, maps) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Masks and maps as lists of (H, W)."""
     masks, maps = [np.asarray(m) > 0 for m in masks], [np.asarray(m) for m in maps]
     masks = [m[0] if m.ndim == 3 and len(m) == 1 else m for m in masks]
-    shapes = [m.shape for m in masks], [m.shape for m in maps]
+    shapes = [[each.shape for each in kind] for kind in (masks, maps)]
     if shapes[0] != shapes[1] or any(len(shape) != 2 for shape in shapes[1]):
-        raise ValueError(
-            "expected masks and maps of one shape (N, H, W), got "
-            + " and ".join(f"{len(each)} of {', '.join(map(str, sorted(set(each))))}" for each in shapes)
-        )
+        got = (f"{len(each)} of {', '.join(map(str, sorted(set(each))))}" for each in shapes)
+        raise ValueError(f"expected masks and maps of one shape (N, H, W), got {' and '.join(got)}")
     return masks, maps
 
 
 def _pixels(masks, maps) -> tuple[np.ndarray, np.ndarray]:
     """The scores of all nominal and of all anomalous pixels, both sorted. Raises ValueError as :func:`auroc`."""
-    if missing := sum(int(np.isnan(heat).sum()) for heat in maps):
-        raise ValueError(f"expected scores without NaN, found {missing}")
-    kinds = []
-    for anomalous in (False, True):
-        kind = np.concatenate([heat[mask == anomalous] for mask, heat in zip(masks, maps, strict=True)])
-        if not len(kind):
-            raise ValueError("expected nominal and anomalous samples, got pixels of one kind only")
-        kind.sort()
-        kinds.append(kind)
-    return tuple(kinds)
+    _check(masks, maps)
+    kinds = (np.concatenate([h[m == kind] for m, h in zip(masks, maps, strict=True)]) for kind in (False, True))
+    return tuple(map(np.sort, kinds))
+
+
+def _ranks(ordered, scores) -> Iterator[np.ndarray]:
+    """How many of ``ordered`` lie below each of ``scores``, then how many up to it.
+
+    Fast where ``scores`` are sorted, too: each look-up is then near the last one's place.
+    """
+    return (np.searchsorted(ordered, scores, side) for side in ("left", "right"))
 
 
 def _won_pairs(nominal, anomalous) -> float:
-    """The share of pairs whose anomalous score is the higher one, ties counted half. Both sorted: look-ups in order
-    find their place near the last one's, many times faster than at random places."""
-    below = np.searchsorted(nominal, anomalous, "left").sum(dtype=np.float64)
-    up_to = np.searchsorted(nominal, anomalous, "right").sum(dtype=np.float64)
-    return float((below + up_to) / (2.0 * len(anomalous) * len(nominal)))
+    """The share of pairs whose anomalous score is the higher one, ties counted half. Both sorted."""
+    won = sum(map(partial(np.sum, dtype=np.float64), _ranks(nominal, anomalous)))
+    return float(won / (2.0 * len(anomalous) * len(nominal)))
 
 
 def _mean_overlap(nominal, masks, maps, fpr_limit: float) -> float:
     """:func:`aupro`, given the sorted scores of all nominal pixels."""
     overlaps = []
     for mask, heat in zip(masks, maps, strict=True):
-        regions, sizes = _regions(mask)
-        scores = heat[mask]
-        order = np.argsort(scores)  # for the same reason
-        scores, regions = scores[order], regions[order]
-        below = (np.searchsorted(nominal, scores, "left") + np.searchsorted(nominal, scores, "right")) / 2
-        gain = np.clip(1 - (len(nominal) - below) / len(nominal) / fpr_limit, 0, None)
-        overlaps.append(np.bincount(regions, gain, len(sizes)) / sizes)
+        scores, regions, sizes = _defects(mask, heat)
+        below, up_to = (ranks / len(nominal) for ranks in _ranks(nominal, scores))
+        overlaps.append(np.bincount(regions, _overlap(1 - up_to, up_to - below, fpr_limit), len(sizes)) / sizes)
     return float(np.concatenate(overlaps).mean())
 
 
-def _regions(mask) -> tuple[np.ndarray, np.ndarray]:
-    """For each anomalous pixel of one image the number of its connected defect, and the sizes of the defects."""
-    regions = ndimage.label(mask, np.ones((3, 3)))[0][mask] - 1
-    return regions, np.bincount(regions)
+def _defects(mask, heat) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The sorted scores of one image's anomalous pixels, the number of each one's defect, and the defects' sizes."""
+    order = np.argsort(heat[mask])
+    regions = ndimage.label(mask, np.ones((3, 3)))[0][mask][order] - 1
+    return heat[mask][order], regions, np.bincount(regions)
 
 
 def _checked(anomalous, scores):
+    """Ground truth and scores as arrays. Raises ValueError as :func:`auroc`."""
     anomalous, scores = np.asarray(anomalous), np.asarray(scores)
     if anomalous.shape != scores.shape or scores.ndim != 1:
         raise ValueError(f"expected one score for each label, got shapes {anomalous.shape} and {scores.shape}")
     if anomalous.dtype != bool and not set(np.unique(anomalous)) <= {0, 1}:
         raise ValueError("expected ground truth as booleans, True = anomalous; for ±1 labels pass y == -1")
-    anomalous = anomalous.astype(bool)
-    if np.isnan(scores).any():
-        raise ValueError(f"expected scores without NaN, found {int(np.isnan(scores).sum())}")
-    if anomalous.all() or not anomalous.any():
-        raise ValueError(f"expected nominal and anomalous samples, got {anomalous.sum()} anomalous of {len(anomalous)}")
-    return anomalous, scores
+    _check([anomalous], [scores])
+    return anomalous.astype(bool), scores
+
+
+def _check(anomalous, scores) -> None:
+    """Raises ValueError unless lists of arrays hold both kinds of samples and no NaN."""
+    if missing := sum(int(np.isnan(each).sum()) for each in scores):
+        raise ValueError(f"expected scores without NaN, found {missing}")
+    found, total = (sum(map(count, anomalous)) for count in (np.count_nonzero, np.size))
+    if not 0 < found < total:
+        raise ValueError(f"expected nominal and anomalous samples, got {found} anomalous of {total}")

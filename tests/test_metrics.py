@@ -1,6 +1,8 @@
 """Metrics against scikit-learn and against slow, plain definitions."""
 
 import tracemalloc
+from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -101,34 +103,60 @@ def test_pixel_auroc_of_many_pixels_is_exact_and_frugal():
 
 
 def slow_aupro(masks, maps, limit):
-    """Sweeps every threshold, draws the mean overlap of regions against the false-positive rate, integrates."""
+    """Sweeps every threshold, draws the mean overlap of regions against the false-positive rate, integrates the
+    straight lines between the points up to the limit, in whole fractions."""
     regions = []
     for image, mask in enumerate(masks):
         found, count = ndimage.label(mask, np.ones((3, 3)))
         regions += [(image, found == k + 1) for k in range(count)]
-    rates, overlaps = [0.0], [0.0]
+    points = [(Fraction(0), Fraction(0))]
     for threshold in np.unique(maps)[::-1]:
         above = maps >= threshold
-        rates.append(above[~masks].mean())
-        overlaps.append(np.mean([above[image][region].mean() for image, region in regions]))
-    rates, overlaps = np.array(rates), np.array(overlaps)
-    inside = rates < limit
-    edge = np.interp(limit, rates, overlaps)
-    x, y = np.append(rates[inside], limit), np.append(overlaps[inside], edge)
-    return np.trapezoid(y, x) / limit
+        rate = Fraction(int(above[~masks].sum()), int((~masks).sum()))
+        shares = [Fraction(int(above[image][region].sum()), int(region.sum())) for image, region in regions]
+        points.append((rate, sum(shares) / len(shares)))
+    limit, area = Fraction(limit), 0
+    for (left, low), (right, high) in pairwise(points):
+        if left < limit and left < right:
+            end = min(right, limit)
+            area += (end - left) * (low + (low + (high - low) * (end - left) / (right - left))) / 2
+    return float(area / limit)
 
 
 @pytest.mark.parametrize("limit", [0.05, 0.3, 1.0])
 @pytest.mark.parametrize("seed", range(4))
 def test_aupro_equals_the_threshold_sweep(seed, limit):
     masks, maps = defects(seed, size=24, levels=None)  # no ties
-    assert aupro(masks, maps, limit) == pytest.approx(slow_aupro(masks, maps, limit), abs=2e-3)
+    assert aupro(masks, maps, limit) == pytest.approx(slow_aupro(masks, maps, limit), abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_aupro_with_ties_over_the_whole_range(seed):
     masks, maps = defects(seed)
     assert aupro(masks, maps, 1.0) == pytest.approx(slow_aupro(masks, maps, 1.0), abs=1e-12)
+
+
+@st.composite
+def tied_maps(draw):
+    """Two images of whole scores; each has a defect, and the limit often lies within a tie or at its end."""
+    levels = draw(st.integers(1, 4))
+    maps = np.array(draw(st.lists(st.integers(0, levels), min_size=24, max_size=24)), float).reshape(2, 3, 4)
+    masks = np.array(draw(st.lists(st.booleans(), min_size=24, max_size=24))).reshape(2, 3, 4)
+    masks[:, 0, 0], masks[:, 2, 3] = True, False
+    return masks, maps, draw(st.integers(1, 20)) / 20 if draw(st.booleans()) else draw(st.floats(0.01, 1))
+
+
+@given(tied_maps())
+def test_aupro_with_ties_at_the_limit(drawn):
+    masks, maps, limit = drawn
+    assert aupro(masks, maps, limit) == pytest.approx(slow_aupro(masks, maps, limit), abs=1e-12)
+
+
+def test_aupro_of_a_constant_map_is_the_diagonals():
+    """All pixels tie: the curve is the diagonal, and the area up to the limit L is L² / 2, divided by L."""
+    masks, _ = defects(0)
+    for limit in (0.05, 0.3, 1.0):
+        assert aupro(masks, np.zeros(masks.shape), limit) == pytest.approx(limit / 2)
 
 
 def test_aupro_weighs_defects_not_pixels():
@@ -248,6 +276,18 @@ def test_pixel_intervals_equal_the_slow_bootstrap():
         slow = [metric(np.repeat(masks, w, 0), np.repeat(maps, w, 0)) for w in weights]
         assert found[name][1:] == pytest.approx(np.quantile(slow, [0.025, 0.975]), abs=error)
         assert found[name].low < found[name].mean < found[name].high
+
+
+@pytest.mark.parametrize("size, levels, error", [(8, 3, 1e-12), (24, 9, 1 / 8192), (24, 1, 1 / 8192)])
+def test_intervals_of_tied_maps_equal_the_slow_bootstrap(size, levels, error):
+    """Few distinct scores, defects among and between them: in few pixels resamples are exact, in many to the bound."""
+    masks, maps = drawn(size=size + 1)
+    maps = np.round(maps * levels / 3) + 0.5 * (masks & (maps > 0.5))
+    found = metrics.pixel_intervals(masks, maps, resamples=50, seed=3)
+    weights = metrics._weights(masks.any((1, 2)), 50, 3).astype(int)
+    for metric, name, bound in ((pixel_auroc, "pixel AUROC", error), (aupro, "AUPRO", error / 0.3)):
+        slow = [metric(np.repeat(masks, w, 0), np.repeat(maps, w, 0)) for w in weights]
+        assert found[name][1:] == pytest.approx(np.quantile(slow, [0.025, 0.975]), abs=bound)
 
 
 def test_intervals_shrink_with_more_images():
