@@ -203,11 +203,11 @@ def test_data_lists_what_is_there(run, monkeypatch, tmp_path):
 def test_data_is_listed_without_being_read(run, monkeypatch, tmp_path):
     monkeypatch.setattr(fetch, "cache", lambda: tmp_path)
     monkeypatch.delenv("FCDD_DATA", raising=False)
-    for file in ("tinyimagenet32_jpg.tar.xz", "cifar10_jpg.tar.xz"):
+    for file in ("imagenet_sample_256.tar", "cifar10_sheets.tar"):
         (tmp_path / file).write_text("not to be opened")
     output = run("data")
-    assert str(tmp_path / "tinyimagenet32_jpg.tar.xz") in output
-    assert f"{tmp_path / 'cifar10_jpg.tar.xz'} (a JPEG copy, not the official batches)" in output
+    assert str(tmp_path / "imagenet_sample_256.tar") in output
+    assert f"{tmp_path / 'cifar10_sheets.tar'} (the official images as lossless sheets)" in output
     with pytest.raises(FileNotFoundError, match="voc was not found.*fcdd data voc --download"):
         run("data", "voc")
 

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import io
 import pickle
 import shutil
 import tarfile
@@ -36,7 +37,7 @@ def no_outside(monkeypatch, tmp_path):
 @pytest.fixture
 def any_mnist(monkeypatch):
     """MNIST's entry without checksums, for files that were made up."""
-    entry = idx.official("0123456789", ("mnist", "MNIST/raw"))
+    entry = idx.official("mnist", unpacked={})
     monkeypatch.setitem(datasets.REGISTRY, "mnist", entry)
 
 
@@ -466,13 +467,15 @@ def serve(monkeypatch):
 
 @pytest.fixture
 def mirror(tmp_path, monkeypatch, serve):
-    """A web server that holds MNIST's packed files, and the data set's entry with its address; gives the md5s."""
+    """A web server that holds MNIST's packed files, of which torchvision knows; gives their md5s."""
     served = put(tmp_path / "served", packed=True)
     md5 = {key: hashlib.md5((served / f"{file}.gz").read_bytes()).hexdigest() for key, file in idx.FILES.items()}
+    kind, entry = torchvision.datasets.MNIST, datasets.REGISTRY["mnist"]
+    monkeypatch.setitem(datasets.REGISTRY, "mnist", idx.official("mnist", entry.fetch, unpacked={}))
 
     def register():
-        entry = idx.official("0123456789", ("mnist",), {}, serve(served), md5)
-        monkeypatch.setitem(datasets.REGISTRY, "mnist", entry)
+        monkeypatch.setattr(kind, "mirrors", [serve(served)])
+        monkeypatch.setattr(kind, "resources", [(f"{file}.gz", md5[key]) for key, file in idx.FILES.items()])
         return md5
 
     return register
@@ -536,40 +539,79 @@ def noise(*shape, seed=0):
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
-def official_cifar(root, monkeypatch, name="CIFAR10", count=20):
-    """Batches in the official layout, whose md5s torchvision is told; gives the training images and their labels."""
+def made_cifar(classes, count, parts=("train", "test")):
+    """Noise, a part each: images, labels and file names, in an order that is neither theirs nor that of the labels."""
+    made = {}
+    for seed, part in enumerate(parts):
+        order = np.random.default_rng(seed).permutation(count * len(classes))
+        files = [f"{'aspz'[k % 4]}_{classes[k % len(classes)]}_s_{7919 * k % 1000:06}.png" for k in order]
+        made[part] = noise(len(order), 3, 32, 32, seed=seed), order % len(classes), np.array(files)
+    return made
+
+
+def in_order(images, labels, files):
+    """By class and file name: the order of every copy."""
+    order = sorted(range(len(files)), key=lambda k: (labels[k], files[k]))
+    return images[order], labels[order]
+
+
+def official_cifar(root, monkeypatch, name="CIFAR10", made=None):
+    """Batches in the official layout, whose md5s torchvision is told; gives the folder."""
     kind = getattr(torchvision.datasets, name)
     folder = root / kind.base_folder
     folder.mkdir(parents=True)
     key, classes = ("labels", cifar.TEN) if name == "CIFAR10" else ("fine_labels", cifar.HUNDRED)
-    shown = []
-    for parts in ("train_list", "test_list"):
-        listed = []
-        for file, _ in getattr(kind, parts):
-            data, labels = noise(count, 3072, seed=len(shown)), [k % len(classes) for k in range(count)]
-            (folder / file).write_bytes(pickle.dumps({"data": data, key: labels}))
-            listed.append([file, hashlib.md5((folder / file).read_bytes()).hexdigest()])
-            shown += [(parts, data.reshape(-1, 3, 32, 32), labels)]
-        monkeypatch.setattr(kind, parts, listed)
+    for part, (images, labels, files) in (made or made_cifar(classes, 2)).items():
+        batches = getattr(kind, f"{part}_list")
+        for (file, _), some in zip(batches, np.array_split(np.arange(len(files)), len(batches)), strict=True):
+            shown = {
+                "data": images[some].reshape(-1, 3072),
+                key: labels[some].tolist(),
+                "filenames": files[some].tolist(),
+            }
+            (folder / file).write_bytes(pickle.dumps(shown))
+        md5s = [[file, hashlib.md5((folder / file).read_bytes()).hexdigest()] for file, _ in batches]
+        monkeypatch.setattr(kind, f"{part}_list", md5s)
     (folder / kind.meta["filename"]).write_bytes(pickle.dumps({kind.meta["key"]: list(classes)}))
     md5 = hashlib.md5((folder / kind.meta["filename"]).read_bytes()).hexdigest()
     monkeypatch.setattr(kind, "meta", kind.meta | {"md5": md5})
-    train = [entry for entry in shown if entry[0] == "train_list"]
-    return np.concatenate([images for _, images, _ in train]), np.concatenate([labels for *_, labels in train])
+    return folder
 
 
-@pytest.mark.parametrize(
-    "name, official, normal, count", [("cifar10", "CIFAR10", "cat", 20), ("cifar100", "CIFAR100", "bus", 200)]
-)
-def test_official_cifar(tmp_path, monkeypatch, name, official, normal, count):
-    images, labels = official_cifar(tmp_path, monkeypatch, official, count)
+def sheets(root, made, classes=cifar.TEN, file="cifar10_sheets.tar", columns=50):
+    """The tar of lossless sheets: for each part and class rows of images, and their file names."""
+    root.mkdir(exist_ok=True)
+    with tarfile.open(root / file, "w") as archive:
+        for part, (images, labels, files) in made.items():
+            for k, name in enumerate(classes):
+                chosen = sorted(np.flatnonzero(labels == k), key=lambda i: files[i])
+                rows = -(-len(chosen) // columns)
+                sheet = Image.new("RGB", (32 * columns, 32 * rows))
+                for place, i in enumerate(chosen):
+                    one = Image.fromarray(np.ascontiguousarray(images[i].transpose(1, 2, 0)))
+                    sheet.paste(one, (place % columns * 32, place // columns * 32))
+                sheet.save(packed := io.BytesIO(), "WEBP", lossless=True, quality=0)
+                listed = "\n".join(files[chosen]).encode()
+                for suffix, raw in (("webp", packed.getvalue()), ("txt", listed)):
+                    member = tarfile.TarInfo(f"{file.split('_')[0]}/{part}/{name}.{suffix}")
+                    member.size = len(raw)
+                    archive.addfile(member, io.BytesIO(raw))
+    return root / file
+
+
+@pytest.mark.parametrize("name, classes, normal", [("cifar10", cifar.TEN, "cat"), ("cifar100", cifar.HUNDRED, "bus")])
+def test_official_cifar(tmp_path, monkeypatch, name, classes, normal):
+    made = made_cifar(classes, 6)
+    folder = official_cifar(tmp_path, monkeypatch, name.upper(), made)
+    images, labels = in_order(*made["train"])
     split = datasets.load(name, normal, root=tmp_path)
-    k = datasets.classes(name).index(normal)
-    np.testing.assert_array_equal(split.train.images, images[labels == k])
-    assert split.test.images.shape == (count, 3, 32, 32) and split.test.names[k] == normal
-    assert split.source == str(tmp_path / getattr(torchvision.datasets, official).base_folder)
+    assert datasets.classes(name) == list(classes) and split.source == str(folder)
+    np.testing.assert_array_equal(split.train.images, images[labels == classes.index(normal)])
     np.testing.assert_array_equal(datasets.load_all(name, tmp_path), images)
-    assert len(datasets.classes(name)) == len(set(datasets.classes(name))) == (10 if name == "cifar10" else 100)
+    images, labels = in_order(*made["test"])
+    np.testing.assert_array_equal(split.test.images, images)
+    assert split.test.names.tolist() == [classes[k] for k in labels]
+    assert len(classes) == len(set(classes)) == (10 if name == "cifar10" else 100)
 
 
 def test_a_changed_cifar_batch(tmp_path, monkeypatch):
@@ -580,14 +622,12 @@ def test_a_changed_cifar_batch(tmp_path, monkeypatch):
         datasets.load("cifar10", "cat", root=tmp_path)
 
 
-def cifar_folder(root, count=2):
-    for part in ("train", "test"):
-        for k, name in enumerate(cifar.TEN):
-            for number in range(count):
-                path = root / "cifar10" / part / name / f"{number:04}.jpg"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                colour = (20 * k, 100, 10 * number + (50 if part == "test" else 0))
-                Image.new("RGB", (32, 32), colour).save(path, quality=95)
+def cifar_folder(root, made):
+    for part, (images, labels, files) in made.items():
+        for image, label, file in zip(images, labels, files, strict=True):
+            path = root / "cifar10" / part / cifar.TEN[label] / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(path)
     return root / "cifar10"
 
 
@@ -612,32 +652,48 @@ def same_split(one, other):
     return True
 
 
-def test_cifar10_from_pictures(tmp_path, any_archive):
-    """A folder of JPEG files and the tar of it give the same split, which says that it is a copy."""
-    folder = cifar_folder(tmp_path)
-    one = datasets.load("cifar10", "deer", root=tmp_path)
-    assert one.source == f"{folder} (a JPEG copy, not the official batches)"
-    assert one.train.images.shape == (2, 3, 32, 32) and len(one.test) == 20 and one.test.names[0] == "airplane"
-    np.testing.assert_allclose(one.train.images[:, :, 9, 9], [[80, 100, 0], [80, 100, 10]], atol=4)
-    np.testing.assert_allclose(one.test.images[-1, :, 9, 9], [180, 100, 60], atol=4)
-    tar = packed(folder, "cifar10_jpg.tar.xz")
-    other = datasets.load("cifar10", "deer", root=tmp_path)
-    assert same_split(one, other) and other.source == f"{tar} (a JPEG copy, not the official batches)"
+def test_cifar10_is_the_same_from_every_source(tmp_path, monkeypatch, any_archive):
+    """Official batches, sheets and a folder of lossless pictures: equal arrays, whatever order they are stored in."""
+    made = made_cifar(cifar.TEN, 61)
+    folder = official_cifar(tmp_path / "a", monkeypatch, made=made)
+    tar, tree = sheets(tmp_path / "b", made), cifar_folder(tmp_path / "c", made)
+    official, packed, pictures = (datasets.load("cifar10", "deer", tmp_path / place, labelled=0.1) for place in "abc")
+    assert same_split(official, packed) and same_split(official, pictures) and len(packed.train) == 61 + 7
+    assert official.source == str(folder)
+    assert packed.source == f"{tar} (the official images as lossless sheets)"
+    assert pictures.source == f"{tree} (a copy as pictures, not the official batches)"
+    whole = [datasets.load_all("cifar10", tmp_path / place) for place in "abc"]
+    assert torch.equal(whole[0], whole[1]) and torch.equal(whole[0], whole[2]) and len(whole[0]) == 610
 
 
 def test_official_batches_are_preferred(tmp_path, monkeypatch, any_archive):
-    tar = packed(cifar_folder(tmp_path), "cifar10_jpg.tar.xz")
+    made = made_cifar(cifar.TEN, 1)
+    wanted = [cifar_folder(tmp_path, made)]
     found = [datasets.where("cifar10", tmp_path)]
-    found.append((str(cifar_folder(tmp_path)), datasets.where("cifar10", tmp_path))[1])
-    official_cifar(tmp_path, monkeypatch)
+    wanted.append(sheets(tmp_path, made))
     found.append(datasets.where("cifar10", tmp_path))
-    assert [text.split(" ")[0] for text in found] == [
-        str(tar), str(tmp_path / "cifar10"), str(tmp_path / "cifar-10-batches-py"),
-    ]  # fmt: skip
+    wanted.append(official_cifar(tmp_path, monkeypatch))
+    found.append(datasets.where("cifar10", tmp_path))
+    assert [text.split(" ")[0] for text in found] == [str(path) for path in wanted]
+
+
+def test_a_part_of_cifar100_serves_as_exposure_only(tmp_path, monkeypatch, any_archive):
+    made = made_cifar(cifar.HUNDRED, 3)
+    tar = sheets(tmp_path / "b", {"train": made["train"]}, cifar.HUNDRED, "cifar100_25k_sheets.tar")
+    source = datasets.where("cifar100", tmp_path / "b")
+    assert source == f"{tar} (official training images as lossless sheets, the first 250 of each class)"
+    images, labels = in_order(*made["train"])
+    np.testing.assert_array_equal(datasets.load_all("cifar100", tmp_path / "b"), images)
+    left = datasets.load_all("cifar100", tmp_path / "b", without=["bus"])
+    np.testing.assert_array_equal(left, images[labels != cifar.HUNDRED.index("bus")])
+    with pytest.raises(FileNotFoundError, match="expected test images of cifar100, found none in .*100_25k_sheets.tar"):
+        datasets.load("cifar100", "bus", root=tmp_path / "b")
+    official_cifar(tmp_path / "b", monkeypatch, "CIFAR100", made)
+    assert len(datasets.load("cifar100", "bus", root=tmp_path / "b").test) == 300
 
 
 def test_a_cifar_folder_without_one_class(tmp_path):
-    folder = cifar_folder(tmp_path)
+    folder = cifar_folder(tmp_path, made_cifar(cifar.TEN, 1))
     for part in ("train", "test"):
         shutil.rmtree(folder / part / "frog")
     with pytest.raises(DataError, match="cifar10 does not hold the classes of cifar10; missing or strange: frog"):
@@ -652,7 +708,7 @@ def test_a_cifar_folder_without_one_class(tmp_path):
 
 @pytest.fixture
 def tar(tmp_path, any_archive):
-    return packed(cifar_folder(tmp_path), "cifar10_jpg.tar.xz")
+    return sheets(tmp_path, made_cifar(cifar.TEN, 2))
 
 
 def kept_in(tmp_path):
@@ -662,9 +718,25 @@ def kept_in(tmp_path):
 def test_decoded_once(tar, tmp_path, monkeypatch):
     first = datasets.load("cifar10", "cat", root=tmp_path)
     sha = hashlib.sha256(tar.read_bytes()).hexdigest()
-    assert kept_in(tmp_path) == [tmp_path / "cache" / "decoded" / f"cifar10_jpg-{sha[:12]}.npz"]
+    assert kept_in(tmp_path) == [tmp_path / "cache" / "decoded" / f"cifar10_sheets-{sha[:12]}.npz"]
     monkeypatch.setattr(tarfile, "open", lambda *_: pytest.fail("decoded again"))
     assert same_split(first, datasets.load("cifar10", "cat", root=tmp_path))
+
+
+def test_fresh_and_kept_images_lie_alike_in_memory(tar, tmp_path, monkeypatch):
+    """Sums over another layout are rounded otherwise: a first run would differ from all later ones."""
+
+    def found():
+        split = datasets.load("cifar10", "cat", root=tmp_path)
+        return split.train.images, split.test.images, datasets.load_all("cifar10", tmp_path)
+
+    fresh = found()[:2]
+    shutil.rmtree(tmp_path / "cache")
+    fresh += (datasets.load_all("cifar10", tmp_path),)
+    official_cifar(tmp_path / "official", monkeypatch)
+    batches = datasets.load("cifar10", "cat", root=tmp_path / "official").train.images
+    assert all(images.is_contiguous() for images in (*fresh, *found(), batches))
+    assert [images.stride() for images in fresh] == [images.stride() for images in found()]
 
 
 @pytest.mark.parametrize("damage", [lambda raw: raw[:-100], lambda raw: b"", lambda raw: b"x" * 500,
@@ -680,8 +752,7 @@ def test_a_damaged_decoded_file_is_made_again(tar, tmp_path, damage, caplog):
 
 def test_another_archive_is_not_taken_for_it(tar, tmp_path):
     datasets.load("cifar10", "cat", root=tmp_path)
-    tar.unlink()
-    packed(cifar_folder(tmp_path, count=3), tar.name)
+    sheets(tmp_path, made_cifar(cifar.TEN, 3))
     assert len(datasets.load("cifar10", "cat", root=tmp_path).train) == 3
 
 
@@ -702,26 +773,46 @@ def test_a_cache_that_cannot_be_written(tar, tmp_path):
 
 def test_damaged_archives(tar, tmp_path, monkeypatch):
     whole = tar.read_bytes()
-    for wrong in (whole[:-50], whole[:-500], whole[: len(whole) // 2], b"", b"x" * 100):
+    first = whole.index(b"RIFF")
+    for wrong in (
+        whole[: len(whole) // 2],
+        whole[:700],
+        b"",
+        b"x" * 1000,
+        whole[:first] + b"RUFF" + whole[first + 4 :],
+    ):
         tar.write_bytes(wrong)
-        with pytest.raises(DataError, match="cifar10_jpg.tar.xz is damaged or cut short .*; fetch it again"):
+        with pytest.raises(DataError, match="cifar10_sheets.tar is damaged or cut short .*; fetch it again"):
             datasets.load("cifar10", "cat", root=tmp_path)
-    monkeypatch.setattr(fetch, "SHA256", {"cifar10_jpg.tar.xz": "cadf"})
-    with pytest.raises(DataError, match="cifar10_jpg.tar.xz is damaged: expected sha256 cadf, got .*; fetch it again"):
+    tar.write_bytes(whole[:-1] + b"x")
+    monkeypatch.setattr(fetch, "SHA256", {"cifar10_sheets.tar": "d5d4"})
+    with pytest.raises(DataError, match="cifar10_sheets.tar is damaged: expected sha256 d5d4, got .*; fetch it again"):
         datasets.load("cifar10", "cat", root=tmp_path)
 
 
-def test_archives_in_another_layout(tmp_path, any_archive):
-    picture(tmp_path / "cifar10" / "0.png", size=(32, 32))
-    packed(tmp_path / "cifar10", "cifar10_jpg.tar.xz")
-    with pytest.raises(DataError, match="expected pictures as train/<class>/. and test/<class>/. in .*tar.xz"):
+def test_archives_that_hold_something_else(tmp_path, any_archive):
+    made = made_cifar(cifar.TEN, 2)
+    (tmp_path / "notes.txt").write_text("no sheets")
+    sheets(tmp_path, made, [*cifar.TEN[:9], "lorry"])
+    with pytest.raises(DataError, match="one sheet a class in train/, missing or strange: lorry, truck"):
+        datasets.load("cifar10", "cat", root=tmp_path)
+    with tarfile.open(tmp_path / "cifar10_sheets.tar", "w") as archive:
+        archive.add(tmp_path / "notes.txt", "cifar10/notes.txt")
+    with pytest.raises(DataError, match="one sheet a class in train/, missing or strange: airplane, automobile"):
         datasets.load("cifar10", "cat", root=tmp_path)
 
 
-def test_a_picture_in_an_archive_that_is_none(tmp_path, any_archive):
-    (cifar_folder(tmp_path) / "train" / "cat" / "0000.jpg").write_bytes(b"no picture")
-    packed(tmp_path / "cifar10", "cifar10_jpg.tar.xz")
-    with pytest.raises(DataError, match="cannot identify image file"):
+@pytest.mark.parametrize("names", [3, 5])
+def test_sheets_whose_names_do_not_fit(tmp_path, any_archive, monkeypatch, names):
+    """Up to a row less one may be empty: more than that, or more names than places, is no whole sheet."""
+    sheets(tmp_path, made_cifar(cifar.TEN, 4), columns=1 if names == 3 else 4)
+    listed, plain = b"\n".join([b"a.png"] * names), tarfile.TarFile.extractfile
+
+    def changed(archive, name):
+        return io.BytesIO(listed) if name.endswith("train/dog.txt") else plain(archive, name)
+
+    monkeypatch.setattr(tarfile.TarFile, "extractfile", changed)
+    with pytest.raises(DataError, match=f"train/dog.webp shows up to 4 images, {names} file names stand beside it"):
         datasets.load("cifar10", "cat", root=tmp_path)
 
 
@@ -739,22 +830,17 @@ def wnid_tree(root, wnids, count=2, size=(40, 30), inside="", suffix="JPEG", mod
 TINY = ("n01443537", "n02085620", "n02423022", "n04133789")  # goldfish, Chihuahua, gazelle, sandal
 
 
-def test_tiny_imagenet(tmp_path, any_archive):
-    """The official tree of 64 px, a tree of 32 px and the tar of it."""
-    wnid_tree(tmp_path / "a" / "tiny-imagenet-200" / "train", TINY, size=(64, 64), inside="images")
-    wnid_tree(tmp_path / "a" / "tiny-imagenet-200" / "val", ["images"])  # as it is unpacked: not by class
-    wnid_tree(tmp_path / "b" / "tinyimagenet32" / "train", TINY, size=(32, 32))
-    shutil.copytree(tmp_path / "b", tmp_path / "c")
-    (tmp_path / "c" / "tinyimagenet32" / "wnids_words.tsv").write_text("n01443537\tgoldfish")
-    packed(tmp_path / "c" / "tinyimagenet32", "tinyimagenet32_jpg.tar.xz")
-    for root in (tmp_path / "a", tmp_path / "b", tmp_path / "c"):
-        assert datasets.classes("tiny-imagenet", root) == list(TINY)
-        images = datasets.load_all("tiny-imagenet", root)
-        assert images.shape == (8, 3, 32, 32)
-        np.testing.assert_allclose(images[:, :, 16, 16], [(10 * (k // 2), 100, 200) for k in range(8)], atol=4)
-        assert len(datasets.load_all("tiny-imagenet", root, without="cifar10")) == 4
-        assert len(datasets.load_all("tiny-imagenet", root, without="fashion-mnist-small")) == 6
-        assert len(datasets.load("tiny-imagenet", TINY[1], root).train) == 2
+def test_tiny_imagenet(tmp_path):
+    """The official tree, shrunk to 32 px."""
+    wnid_tree(tmp_path / "tiny-imagenet-200" / "train", TINY, size=(64, 64), inside="images")
+    wnid_tree(tmp_path / "tiny-imagenet-200" / "val", ["images"])  # as it is unpacked: not by class
+    assert datasets.classes("tiny-imagenet", tmp_path) == list(TINY)
+    images = datasets.load_all("tiny-imagenet", tmp_path)
+    assert images.shape == (8, 3, 32, 32)
+    np.testing.assert_allclose(images[:, :, 16, 16], [(10 * (k // 2), 100, 200) for k in range(8)], atol=4)
+    assert len(datasets.load_all("tiny-imagenet", tmp_path, without="cifar10")) == 4
+    assert len(datasets.load_all("tiny-imagenet", tmp_path, without="fashion-mnist-small")) == 6
+    assert len(datasets.load("tiny-imagenet", TINY[1], tmp_path).train) == 2
 
 
 def test_large_pictures_are_shrunk_without_aliasing(tmp_path):
@@ -893,7 +979,7 @@ def test_damaged_imagenet_tar(tmp_path, any_archive):
     picture(tmp_path / "flat" / "0.png")
     with tarfile.open(file, "w") as archive:
         archive.add(tmp_path / "flat" / "0.png", "0.png")
-    with pytest.raises(DataError, match="expected one folder a class in .*imagenet_sample_256.tar, found none"):
+    with pytest.raises(FileNotFoundError, match="expected one folder a class in .*imagenet_sample_256, missing: all"):
         datasets.load_all("imagenet", tmp_path)
 
 
@@ -965,7 +1051,7 @@ def test_cifar_is_fetched(tmp_path, monkeypatch, serve):
     with pytest.raises(FileNotFoundError):
         datasets.load("cifar10", "cat")
     split = datasets.load("cifar10", "cat", download=True)
-    assert split.source == str(tmp_path / "cache" / "cifar-10-batches-py") and len(split.train) == 10
+    assert split.source == str(tmp_path / "cache" / "cifar-10-batches-py") and len(split.train) == 2
     monkeypatch.setattr(kind, "tgz_md5", "0" * 32)
     shutil.rmtree(tmp_path / "cache")
     with pytest.raises(RuntimeError, match="corrupted"):
@@ -1004,6 +1090,7 @@ def test_overlaps_name_classes_that_exist():
 def test_pairs_are_known_both_with_and_without_overlap():
     assert overlaps.overlapping("cifar100", "cifar10", cifar.HUNDRED) == []  # the papers use all 100
     assert overlaps.overlapping("mnist", "fashion-mnist-small", "0123456789") == []
+    assert [len(listed.split()) for listed in overlaps.OVERLAPS["tiny-imagenet"].values()] == [31, 14, 0]
     assert {name for pair in overlaps.OVERLAPS.items() for name in (pair[0], *pair[1])} <= set(datasets.names())
     with pytest.raises(ValueError, match="which classes of omniglot overlap with voc is not known .known: mnist,"):
         overlaps.overlapping("omniglot", "voc", ["a"])
@@ -1050,23 +1137,54 @@ def real(decoded, monkeypatch):
     monkeypatch.setattr(fetch, "cache", lambda: decoded)
 
 
+def sheet_of(tar, name):
+    """One sheet, read in another way than the library does: file names and pictures, cut out one by one."""
+    with tarfile.open(tar) as archive:
+        names = archive.extractfile(f"{name}.txt").read().decode().split("\n")
+        with Image.open(io.BytesIO(archive.extractfile(f"{name}.webp").read())) as sheet:
+            boxes = [(k % 50 * 32, k // 50 * 32, k % 50 * 32 + 32, k // 50 * 32 + 32) for k in range(len(names))]
+            pictures = [np.asarray(sheet.convert("RGB").crop(box)).transpose(2, 0, 1) for box in boxes[:100]]
+    return np.array(names), np.array(pictures)
+
+
 def test_real_cifar10(real):
-    root = shared("cifar10_jpg.tar.xz")
+    root = shared("cifar10_sheets.tar")
     split = datasets.load("cifar10", "ship", root=root)
-    assert len(split.train) == 5000 and len(split.test) == 10_000 and "a JPEG copy" in split.source
+    assert len(split.train) == 5000 and len(split.test) == 10_000
     assert {name: int((split.test.names == name).sum()) for name in cifar.TEN} == dict.fromkeys(cifar.TEN, 1000)
     images = datasets.load_all("cifar10", root)
-    assert images.shape == (50_000, 3, 32, 32)
-    np.testing.assert_allclose(images.float().mean((0, 2, 3)), [125.27, 122.93, 113.86], atol=0.01)
+    assert images.shape == (50_000, 3, 32, 32) and images.is_contiguous()
+    # those of the official batches, in all 50,000 images
+    np.testing.assert_allclose(images.double().mean((0, 2, 3)), [125.30692, 122.95039, 113.86538], atol=1e-5)
+    np.testing.assert_allclose(images.double().std((0, 2, 3)), [62.99322, 62.08871, 66.70490], atol=2e-5)
 
 
-def test_real_tiny_imagenet(real):
-    root = shared("tinyimagenet32_jpg.tar.xz")
-    images = datasets.load_all("tiny-imagenet", root)
-    assert images.shape == (100_000, 3, 32, 32) and images.dtype == torch.uint8
-    assert len(datasets.classes("tiny-imagenet", root)) == 200
-    assert len(datasets.load_all("tiny-imagenet", root, without="cifar10", limit=None)) == 100_000 - 31 * 500
-    assert len(datasets.load_all("tiny-imagenet", root, without="fashion-mnist")) == 100_000 - 14 * 500
+def test_real_sheets_equal_the_official_layout(real, tmp_path, monkeypatch):
+    """The first 100 images of each sheet of CIFAR-10, written as official batches in another order and read again."""
+    root, made = shared("cifar10_sheets.tar"), {}
+    for part in ("train", "test"):
+        read = [sheet_of(root / "cifar10_sheets.tar", f"cifar10/{part}/{name}") for name in cifar.TEN]
+        order = np.random.default_rng(0).permutation(1000)
+        labels = np.repeat(np.arange(10), 100)[order]
+        files = np.concatenate([names[:100] for names, _ in read])[order]
+        made[part] = np.concatenate([pictures for _, pictures in read])[order], labels, files
+    official_cifar(tmp_path, monkeypatch, made=made)
+    few, whole = (datasets.load("cifar10", "ship", root=place) for place in (tmp_path, root))
+    assert torch.equal(few.train.images, whole.train.images[:100])
+    first = np.concatenate([np.flatnonzero(whole.test.names == name)[:100] for name in cifar.TEN])
+    assert torch.equal(few.test.images, whole.test.images[first])
+    assert few.test.names.tolist() == whole.test.names[first].tolist()
+
+
+def test_real_part_of_cifar100(real):
+    root = shared("cifar100_25k_sheets.tar")
+    images = datasets.load_all("cifar100", root)
+    assert images.shape == (25_000, 3, 32, 32) and images.dtype == torch.uint8 and images.is_contiguous()
+    for k, name in enumerate(("apple", "worm")):
+        _, first = sheet_of(root / "cifar100_25k_sheets.tar", f"cifar100/train/{name}")
+        np.testing.assert_array_equal(images[24_750 * k : 24_750 * k + 100], first)
+    assert len(datasets.load_all("cifar100", root, without=["apple", "worm"])) == 24_500
+    assert "the first 250 of each class" in datasets.where("cifar100", root)
 
 
 def test_real_omniglot():

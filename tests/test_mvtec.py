@@ -21,7 +21,6 @@ from fcdd.datasets.folders import folder, original_masks
 def elsewhere(tmp_path, monkeypatch):
     """Nothing outside the test's folder is looked at or written to."""
     monkeypatch.setattr(fetch, "cache", lambda: tmp_path / "cache")
-    monkeypatch.setattr(mvtec, "cache", lambda: tmp_path / "cache")
     monkeypatch.setattr(fetch, "DEBIAN", tmp_path / "debian")
     monkeypatch.delenv("FCDD_DATA", raising=False)
 
@@ -98,7 +97,7 @@ def archive(tmp_path, monkeypatch):
     path.parent.mkdir()
     with tarfile.open(path, "w:xz") as file:
         file.add(tmp_path / "made" / "zipper", "zipper")
-    monkeypatch.setitem(mvtec.ARCHIVES, mvtec.OFFICIAL, hashlib.sha256(path.read_bytes()).hexdigest())
+    monkeypatch.setitem(fetch.SHA256, mvtec.OFFICIAL, hashlib.sha256(path.read_bytes()).hexdigest())
     return path
 
 
@@ -120,7 +119,7 @@ def test_damaged_archive(tmp_path, archive, monkeypatch):
     archive.write_bytes(archive.read_bytes()[:-100])
     with pytest.raises(DataError, match="mvtec_anomaly_detection.tar.xz is damaged: expected sha256"):
         mvtec.mvtec("zipper", root=archive.parent)
-    monkeypatch.setitem(mvtec.ARCHIVES, mvtec.OFFICIAL, hashlib.sha256(archive.read_bytes()).hexdigest())
+    monkeypatch.setitem(fetch.SHA256, mvtec.OFFICIAL, hashlib.sha256(archive.read_bytes()).hexdigest())
     with pytest.raises(DataError, match="cannot be unpacked"):
         mvtec.mvtec("zipper", root=archive.parent)
     assert not [path for path in (tmp_path / "cache" / "mvtec").iterdir() if path.suffix != ".lock"]
@@ -131,7 +130,7 @@ def test_archive_that_leaves_its_folder_is_refused(tmp_path, archive, monkeypatc
         harmful = tarfile.TarInfo("../../outside.txt")
         harmful.size = 4
         file.addfile(harmful, io.BytesIO(b"evil"))
-    monkeypatch.setitem(mvtec.ARCHIVES, mvtec.OFFICIAL, hashlib.sha256(archive.read_bytes()).hexdigest())
+    monkeypatch.setitem(fetch.SHA256, mvtec.OFFICIAL, hashlib.sha256(archive.read_bytes()).hexdigest())
     with pytest.raises(DataError, match="cannot be unpacked"):
         mvtec.mvtec("zipper", root=archive.parent)
     assert not list(tmp_path.rglob("outside.txt"))
@@ -307,8 +306,7 @@ def bottle(tmp_path_factory):
         pytest.skip("needs MVTec-AD's bottle in the shared data")
     place = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
-        for module in (fetch, mvtec):
-            patch.setattr(module, "cache", lambda: place)
+        patch.setattr(fetch, "cache", lambda: place)
         patch.setenv("FCDD_DATA", str(SHARED / "data"))
         yield {name: mvtec.mvtec(name, size=(64, 64)) for name in ("bottle", "screw")}
 

@@ -17,34 +17,12 @@ from .overlaps import overlapping
 from .split import Images, Split, one_vs_rest
 
 __all__ = [
-    "DataError",
-    "Entry",
-    "Images",
-    "Split",
-    "class_folders",
-    "classes",
-    "find",
-    "folder",
-    "image_folder",
-    "load",
-    "load_all",
-    "names",
-    "one_vs_rest",
-    "original_masks",
-    "pictures",
-    "places",
-    "where",
-]
+    "DataError", "Entry", "Images", "Split", "class_folders", "classes", "find", "folder", "image_folder", "load",
+    "load_all", "names", "one_vs_rest", "original_masks", "pictures", "places", "where",
+]  # fmt: skip
 
-REGISTRY = {
-    **idx.ENTRIES,
-    **cifar.ENTRIES,
-    **imagenet.ENTRIES,
-    **mvtec.ENTRIES,
-    **omniglot.ENTRIES,
-    **textures.ENTRIES,
-    **voc.ENTRIES,
-}
+FAMILIES = (idx, cifar, imagenet, mvtec, omniglot, textures, voc)
+REGISTRY = {name: entry for family in FAMILIES for name, entry in family.ENTRIES.items()}
 MOST = 20e9  # bytes of exposure that load_all takes into memory
 
 

@@ -1,74 +1,86 @@
-"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009): 32×32 RGB, from the official batches; CIFAR-10 also from JPEG copies."""
+"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009): 32×32 RGB, from the official batches or from lossless sheets of them.
 
+Images are sorted by class and official file name, whatever they are read from, so that all sources give equal arrays.
+"""
+
+import pickle
+import tarfile
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+import numpy as np
 import torch
+from PIL import Image
 
-from . import fetch
-from .archives import read_archive
-from .fetch import DataError, Entry
+from .archives import decoded
+from .fetch import FACTS, DataError, by_torchvision, listed
 from .folders import read_tree
 
-TEN = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-_HUNDRED = """
-apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
-caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish
-forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle
-mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine
-possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar
-sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle wardrobe whale
-willow_tree wolf woman worm
-"""
-HUNDRED = tuple(_HUNDRED.split())
+TEN, HUNDRED = (tuple(FACTS[name]["classes"]) for name in ("cifar10", "cifar100"))
+SIDE = 32
+SAID = {  # of what is not the official batches
+    "cifar10": " (a copy as pictures, not the official batches)",
+    "cifar10_sheets.tar": " (the official images as lossless sheets)",
+    "cifar100_25k_sheets.tar": " (official training images as lossless sheets, the first 250 of each class)",
+}
 
 
-def _torchvision(name: str):
+def _read(path: Path, name: str, normal: str | None = None):
+    if path.name == "cifar10":
+        return read_tree(path, (SIDE, SIDE))
+    if path.is_dir():
+        return _read_batches(path, name.upper())
+    classes = FACTS[name]["classes"]
+    arrays = decoded(path, partial(_read_sheets, classes=classes))
+    if normal is not None and "test_images" not in arrays:
+        ways = f"it serves as outlier exposure only; to test, get the official files: fcdd data {name} --download"
+        raise FileNotFoundError(f"expected test images of {name}, found none in {path}; {ways}")
+    return classes, arrays
+
+
+def _read_batches(path: Path, kind: str):
     from torchvision import datasets
 
-    return getattr(datasets, name)
-
-
-def _fetch(name: str) -> None:
-    _torchvision(name)(fetch.cache(), download=True)
-
-
-def _read_batches(path: Path, name: str):
-    arrays = {}
-    for part in ("train", "test"):
+    kind, arrays = getattr(datasets, kind), {}
+    for part, batches in (("train", kind.train_list), ("test", kind.test_list)):
         try:
-            found = _torchvision(name)(path.parent, train=part == "train")
+            found = kind(path.parent, train=part == "train")
         except RuntimeError as error:  # torchvision compares every batch with its md5
             raise DataError(f"{path} is damaged or not complete ({error}); remove it and fetch it again") from error
-        arrays[f"{part}_images"] = torch.from_numpy(found.data).permute(0, 3, 1, 2).contiguous()
-        arrays[f"{part}_labels"] = torch.tensor(found.targets)
+        read = [pickle.loads((path / file).read_bytes(), encoding="latin1") for file, _ in batches]
+        order = np.lexsort(([name for batch in read for name in batch["filenames"]], found.targets))
+        arrays[f"{part}_images"] = torch.from_numpy(found.data[order]).permute(0, 3, 1, 2).contiguous()
+        arrays[f"{part}_labels"] = torch.tensor(found.targets)[order]
     return tuple(found.classes), arrays
 
 
-def _read_ten(path: Path):
-    if path.name == "cifar-10-batches-py":
-        return _read_batches(path, "CIFAR10")
-    return read_archive(path) if path.is_file() else read_tree(path, (32, 32))
+def _read_sheets(path: Path, classes) -> dict:
+    """Arrays of a tar of ``<part>/<class>.webp``, rows of images, each beside a ``.txt`` with their file names."""
+    found: dict[str, dict] = {"train": {}, "test": {}}
+    with tarfile.open(path, "r:") as archive:
+        for sheet in (member.name for member in archive.getmembers() if member.name.endswith(".webp")):
+            files = archive.extractfile(sheet.removesuffix("webp") + "txt").read().decode().split("\n")
+            pixels = np.asarray(Image.open(archive.extractfile(sheet)).convert("RGB"))
+            rows, columns = pixels.shape[0] // SIDE, pixels.shape[1] // SIDE
+            images = pixels.reshape(rows, SIDE, columns, SIDE, 3).transpose(0, 2, 4, 1, 3).reshape(-1, 3, SIDE, SIDE)
+            if not 0 <= len(images) - len(files) < columns:
+                raise ValueError(f"{sheet} shows up to {len(images)} images, {len(files)} file names stand beside it")
+            part, label = PurePosixPath(sheet).with_suffix("").parts[-2:]
+            found[part][label] = images[np.argsort(files)]
+    arrays = {}
+    for part, sheets in found.items():
+        if part == "test" and not sheets:
+            continue
+        if strange := sorted(set(sheets) ^ set(classes)):
+            raise ValueError(f"expected one sheet a class in {part}/, missing or strange: {', '.join(strange[:10])}")
+        arrays[f"{part}_images"] = np.concatenate([sheets[each] for each in classes])
+        arrays[f"{part}_labels"] = np.repeat(np.arange(len(classes)), [len(sheets[each]) for each in classes])
+    return arrays
 
 
-def _source_of_ten(path: Path) -> str:
-    return str(path) + ("" if path.name == "cifar-10-batches-py" else " (a JPEG copy, not the official batches)")
+def _listed(name: str):
+    read, fetch = partial(_read, name=name), by_torchvision(name.upper())
+    return listed(name, read=read, fetch=fetch, source=lambda path: f"{path}{SAID.get(path.name, '')}")
 
 
-ENTRIES = {
-    "cifar10": Entry(
-        TEN,
-        ("cifar-10-batches-py", "cifar10", "cifar10_jpg.tar.xz"),
-        _read_ten,
-        expects="the official batches, the folder cifar10/{train,test}/<class>/*.jpg or the tar of it",
-        fetch=partial(_fetch, "CIFAR10"),
-        source=_source_of_ten,
-    ),
-    "cifar100": Entry(
-        HUNDRED,
-        ("cifar-100-python",),
-        partial(_read_batches, name="CIFAR100"),
-        expects="the official files train, test and meta",
-        fetch=partial(_fetch, "CIFAR100"),
-    ),
-}
+ENTRIES = {name: _listed(name) for name in ("cifar10", "cifar100")}

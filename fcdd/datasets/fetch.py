@@ -3,18 +3,20 @@
 import hashlib
 import logging
 import os
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-DEBIAN = Path("/usr/share/datasets")
+import yaml
+from filelock import FileLock
+from tqdm import tqdm
 
-SHA256 = {  # of the archives that other people packed; what is fetched is checked where it is fetched
-    "cifar10_jpg.tar.xz": "cadfdcb5ef0cffaeccaeb0e3a37352f96e1e3affc55285a7352920bd840629c2",
-    "imagenet_sample_256.tar": "67047e342bd79c7aba595dfe1a6ef03f73e346977794c6bd4d59433d5ba075aa",
-    "omniglot_small_28.npz": "00b10092505436e4ebae2086f4fe11dca97eade68702c192563bf8b93e2e40a3",
-    "tinyimagenet32_jpg.tar.xz": "a1d532f6278fa636a656479c8276ee0e55828cade74c83c0a7e71b6ec7aa761c",
-}
+DEBIAN = Path("/usr/share/datasets")
+FACTS = yaml.safe_load((Path(__file__).parent / "registry.yml").read_text(encoding="utf-8"))
+SHA256 = {file: known for facts in FACTS.values() for file, known in facts.get("archives", {}).items()}
 
 
 class DataError(ValueError):
@@ -23,13 +25,11 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Entry:
-    """One data set of the registry: its classes, where it lies, and how it is read and fetched.
+    """One data set of the registry: its classes, where it lies (``registry.yml``), and how it is read and fetched.
 
-    classes: in label order, None where only the data tells; places: the files or folders it is known under, best
-    first; files: what such a folder must hold (or their .gz); expects: the same in words; read(path) gives class names
-    and a dict of train_images, train_labels, test_images, test_labels, and takes ``size`` where pictures are resized;
-    fetch(): downloads into the cache; source(path): what a split says about where it came from; hints: other ways to
-    get it; split(normal, ...) gives a :class:`Split` by itself where the protocol is not one class against the rest.
+    read(path) gives class names and a dict of train_images, train_labels, test_images, test_labels, and takes ``size``
+    where pictures are resized; fetch() downloads into the cache; source(path) is what a split says about where it came
+    from; split(normal, ...) gives a :class:`Split` by itself where the protocol is not one class against the rest.
     """
 
     classes: tuple[str, ...] | None = None
@@ -42,6 +42,12 @@ class Entry:
     hints: tuple[str, ...] = ()
     split: Callable | None = None
     exposure_only: bool = False
+
+
+def listed(name: str, **code) -> Entry:
+    """The data set's entry: what ``registry.yml`` says of it, with the functions that read and fetch it."""
+    said = {key: value for key, value in FACTS[name].items() if key in Entry.__dataclass_fields__}
+    return Entry(**{k: v if isinstance(v, str | bool) else tuple(v) for k, v in said.items()} | code)
 
 
 def cache() -> Path:
@@ -63,9 +69,8 @@ def places(root=None) -> list[Path]:
     missing = [str(p) for p in named if not Path(p).is_dir()]
     if missing:
         origin = "root" if root is not None else f"$FCDD_DATA (folders separated by {os.pathsep!r})"
-        raise FileNotFoundError(
-            f"{origin} names {', '.join(missing)}, which is not a folder; create it or correct the name"
-        )
+        told = f"{origin} names {', '.join(missing)}, which is not a folder; create it or correct the name"
+        raise FileNotFoundError(told)
     return [Path(root)] if root is not None else [cache(), *map(Path, named), DEBIAN]
 
 
@@ -107,25 +112,67 @@ def _how_to_get(name: str, entry: Entry, root) -> str:
     return f"{name} was not found. Looked for {looked}. Either " + "; or ".join([*ways, *entry.hints]) + "."
 
 
-def sha256(path: Path) -> str:
-    """The sha256 of a file, read in blocks."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def verify(path: Path) -> str:
     """The sha256 of a file. Raises :class:`DataError` if the file is a known one and has been changed."""
-    found = sha256(path)
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != SHA256.get(path.name, found):
         raise DataError(f"{path} is damaged: expected sha256 {SHA256[path.name]}, got {found}; fetch it again")
     return found
 
 
+def by_torchvision(kind: str, **options) -> Callable:
+    """What fetches a data set into the cache by torchvision's class of that name, with its checksums."""
+
+    def fetch() -> None:
+        from torchvision import datasets  # here, as it takes a while to import
+
+        getattr(datasets, kind)(cache(), **options, download=True)
+
+    return fetch
+
+
 def download(name: str, urls: dict[str, str], hashes: dict[str, str]) -> Path:
-    """Fetches ``{file: address}`` into the cache, checks every file against its hash, shows a progress bar."""
+    """Fetches ``{file: address}`` into a folder of the cache, each checked against its hash; goes on where it stopped.
+
+    Raises OSError if an address cannot be reached or the connection ends, :class:`DataError` if another file came.
+    """
     import pooch  # here, because importing it takes a second that most uses can save
 
     target = cache() / name
+    target.mkdir(parents=True, exist_ok=True)
     for file, url in urls.items():
-        pooch.retrieve(url, known_hash=hashes[file], fname=file, path=target, progressbar=True)
+        with FileLock(target / f"{file}.lock"):
+            try:
+                pooch.retrieve(url, hashes[file], file, target, downloader=partial(_resume, target / f"{file}.part"))
+            except ValueError as error:
+                told = f"{url} did not give the file expected ({error}); what came was removed, try again"
+                raise DataError(told) from error
     return target
+
+
+def _resume(part: Path, url: str, output: str, _) -> None:
+    """A downloader for pooch that goes on behind what is in ``part``; its own keep nothing of a broken download."""
+    start = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    try:
+        answer = urllib.request.urlopen(request, timeout=60)
+    except urllib.error.HTTPError as error:
+        if error.code != 416:  # nothing is left to fetch
+            raise
+    else:
+        _append(answer, part, start if answer.status == 206 else 0)
+    os.replace(part, output)
+
+
+def _append(answer, part: Path, start: int) -> None:
+    """Writes an answer of the server behind the first ``start`` bytes of the file."""
+    total = start + int(answer.headers.get("Content-Length", 0)) or None
+    with answer, part.open("ab") as file, tqdm(total=total, initial=start, unit="B", unit_scale=True) as bar:
+        file.truncate(start)
+        while block := answer.read(1 << 20):
+            file.write(block)
+            bar.update(len(block))
+    if total and part.stat().st_size < total:
+        done = f"{part.stat().st_size} of {total} bytes"
+        raise OSError(f"the connection ended after {done}; try again to go on from there")

@@ -1,10 +1,9 @@
 """Images from folders: MVTec-style trees with masks, trees of one folder a class, and plain folders of pictures."""
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,9 +16,12 @@ from .split import Images, Split, one_vs_rest
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
 
-def squeeze(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+def squeeze(image: Image.Image, size: tuple[int, int], how=Image.Resampling.BILINEAR) -> Image.Image:
     """The whole picture at ``size`` = (H, W); its aspect ratio is not kept."""
-    return image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    return image.resize((size[1], size[0]), how)
+
+
+_nearest = partial(squeeze, how=Image.Resampling.NEAREST)
 
 
 def crop(image: Image.Image, size: tuple[int, int], margin: float = 1.0) -> Image.Image:
@@ -29,23 +31,6 @@ def crop(image: Image.Image, size: tuple[int, int], margin: float = 1.0) -> Imag
     resized = squeeze(image, sides)
     left, top = round((resized.width - size[1]) / 2), round((resized.height - size[0]) / 2)
     return resized.crop((left, top, left + size[1], top + size[0]))
-
-
-class Member(NamedTuple):
-    """A file inside a tar without compression, read without going through the rest."""
-
-    archive: Path
-    name: str
-    start: int
-    length: int
-
-    def read(self) -> io.BytesIO:
-        with self.archive.open("rb") as file:
-            file.seek(self.start)
-            return io.BytesIO(file.read(self.length))
-
-    def __str__(self):
-        return f"{self.archive}:{self.name}"
 
 
 @dataclass(frozen=True)
@@ -61,8 +46,8 @@ class Pictures:
         return len(self.files)
 
     def __getitem__(self, index) -> torch.Tensor:
-        files = [self.files[k] for k in np.arange(len(self.files))[index]]
         problems: list[str] = []
+        files = [self.files[k] for k in np.arange(len(self.files))[index]]
         images = _read(files, self.size, self.channels, problems, self.fit)
         if problems:
             raise DataError(f"{len(problems)} pictures are damaged:\n" + "\n".join(f"- {p}" for p in problems))
@@ -82,8 +67,7 @@ def folder(path, size: tuple[int, int] = (224, 224), channels: int = 3) -> Split
     tests = [file for defect in defects for file in pictures(defect)]
     problems: list[str] = []
     mask_files = _mask_files(path, defects, tests, problems)
-    train_images = _read(good, size, channels, problems)
-    test_images = _read(tests, size, channels, problems)
+    train_images, test_images = (_read(files, size, channels, problems) for files in (good, tests))
     masks = _read(mask_files, size, 1, problems, _nearest)
     if not good:
         none = f"expected nominal images in {path / 'train' / 'good'}, found none (of {', '.join(sorted(SUFFIXES))})"
@@ -92,15 +76,10 @@ def folder(path, size: tuple[int, int] = (224, 224), channels: int = 3) -> Split
         problems.append(none)
     if problems:
         raise DataError(f"{len(problems)} problems in {path}:\n" + "\n".join(f"- {p}" for p in problems))
-    anomalous = np.array([file.parent.name != "good" for file in tests], bool)
-    names = np.array([f"{file.parent.name}/{file.stem}" for file in tests])
+    nominal, anomalous = np.zeros(len(good), bool), np.array([file.parent.name != "good" for file in tests], bool)
     y = torch.from_numpy(np.where(anomalous, -1, 1))
-    train = Images(
-        train_images,
-        torch.zeros(len(good), dtype=torch.int64),
-        np.zeros(len(good), bool),
-        np.array([f.stem for f in good]),
-    )
+    names = np.array([f"{file.parent.name}/{file.stem}" for file in tests])
+    train = Images(train_images, torch.zeros(len(good), dtype=torch.int64), nominal, np.array([f.stem for f in good]))
     return Split(path.name, "good", train, Images(test_images, y, anomalous, names, _marked(masks)), str(path))
 
 
@@ -210,14 +189,10 @@ def image_folder(path, size: tuple[int, int], channels: int = 3, without: Sequen
 
     Raises like :func:`folder`.
     """
-    problems: list[str] = []
     files = [file for file in pictures(Path(path)) if file.relative_to(path).parts[0] not in without]
     if not files:
         raise FileNotFoundError(f"expected images below {path}, found none (of {', '.join(sorted(SUFFIXES))})")
-    images = _read(files, size, channels, problems)
-    if problems:
-        raise DataError(f"{len(problems)} problems in {path}:\n" + "\n".join(f"- {p}" for p in problems))
-    return images
+    return Pictures(files, size, channels)[:]
 
 
 def pictures(path: Path) -> list[Path]:
@@ -239,18 +214,13 @@ def pixels(file, size, channels: int = 3, fit: Callable = squeeze) -> np.ndarray
     return array[None] if channels == 1 else array.transpose(2, 0, 1)
 
 
-def _nearest(mask: Image.Image, size) -> Image.Image:
-    return mask.resize((size[1], size[0]), Image.Resampling.NEAREST)
-
-
 def _read(files, size, channels, problems, fit: Callable = squeeze) -> torch.Tensor:
     """Reads pictures into one tensor; None gives a blank one. What cannot be read is added to ``problems``."""
     images = torch.zeros(len(files), channels, *size, dtype=torch.uint8)
     for k, file in enumerate(tqdm(files, desc="decoding pictures", unit=" images", delay=3, leave=False)):
         try:
             if file is not None:
-                opened = file.read() if isinstance(file, Member) else file
-                images[k] = torch.from_numpy(pixels(opened, size, channels, fit).copy())
+                images[k] = torch.from_numpy(pixels(file, size, channels, fit).copy())
         except FileNotFoundError:
             problems.append(f"{file}: missing (every image in a defect folder needs a mask)")
         except (UnidentifiedImageError, OSError) as error:

@@ -6,17 +6,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from . import fetch
 from .archives import BROKEN
-from .fetch import DataError, Entry, verify
+from .fetch import DataError, by_torchvision, listed, verify
 from .folders import Pictures
 from .split import complete
-
-
-def _fetch() -> None:
-    from torchvision.datasets import Omniglot
-
-    Omniglot(fetch.cache(), background=True, download=True)
 
 
 def _ink(image: Image.Image, size) -> Image.Image:
@@ -42,12 +35,4 @@ def _read(path: Path):
     return tuple(map(str, names)), complete({"train_images": images, "train_labels": labels})
 
 
-ENTRIES = {
-    "omniglot": Entry(
-        None,
-        ("omniglot-py/images_background", "omniglot_small_28.npz"),
-        _read,
-        expects="the official images_background/<alphabet>/<character>/*.png or omniglot_small_28.npz",
-        fetch=_fetch,
-    )
-}
+ENTRIES = {"omniglot": listed("omniglot", read=_read, fetch=by_torchvision("Omniglot", background=True))}

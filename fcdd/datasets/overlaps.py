@@ -1,4 +1,4 @@
-"""Which classes of an exposure set show what a data set shows too: reads ``overlaps.yml``, which says how it was made."""
+"""Which classes of an exposure set show what a data set shows too: reads ``overlaps.yml``, where they are listed."""
 
 from pathlib import Path
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from .fetch import Entry
+from .fetch import FACTS, listed
 from .split import Images, Split
 
-TEXTURES = ("brick", "grass", "gravel")
+TEXTURES = tuple(FACTS["textures"]["classes"])
 SEAM = 288  # columns left of it train, columns right of it test: 288 and 224 wide
 
 
@@ -166,13 +166,5 @@ def _missing(image, center, size, rng):
     return (depth + 1) / 2, worn + rng.uniform(-15, 15) + rng.normal(0, 2, image.shape[:2])[..., None]
 
 
-DEFECTS = {
-    "scratch": _scratch,
-    "hole": _hole,
-    "stain": _stain,
-    "crack": _crack,
-    "fibre": _fibre,
-    "missing": _missing,
-}
-
-ENTRIES = {"textures": Entry(TEXTURES, split=textures)}
+DEFECTS = {"scratch": _scratch, "hole": _hole, "stain": _stain, "crack": _crack, "fibre": _fibre, "missing": _missing}
+ENTRIES = {"textures": listed("textures", split=textures)}

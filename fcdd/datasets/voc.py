@@ -9,21 +9,10 @@ from xml.etree import ElementTree
 
 import torch
 
-from . import fetch
-from .fetch import DataError, Entry
+from .fetch import FACTS, DataError, by_torchvision, listed
 from .folders import Pictures
 
-_CLASSES = """
-aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant sheep sofa
-train tvmonitor
-"""
-CLASSES = tuple(_CLASSES.split())
-
-
-def _fetch() -> None:
-    from torchvision.datasets import VOCDetection
-
-    VOCDetection(fetch.cache(), year="2007", image_set="train", download=True)
+CLASSES = tuple(FACTS["voc"]["classes"])
 
 
 def _read(path: Path, normal: str | None = None, size: tuple[int, int] = (224, 224)):
@@ -49,13 +38,4 @@ def _objects(annotation: str) -> list[str]:
     return [element.text for element in ElementTree.parse(annotation).findall("object/name")]
 
 
-ENTRIES = {
-    "voc": Entry(
-        CLASSES,
-        ("VOCdevkit/VOC2007",),
-        _read,
-        files=("ImageSets/Main/train.txt", "ImageSets/Main/val.txt", "Annotations", "JPEGImages"),
-        expects="the official tree (Annotations, ImageSets, JPEGImages)",
-        fetch=_fetch,
-    )
-}
+ENTRIES = {"voc": listed("voc", read=_read, fetch=by_torchvision("VOCDetection", year="2007", image_set="train"))}
