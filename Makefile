@@ -55,8 +55,8 @@ bench: .venv/.stamp ## speed against what one would write without us; RECORD=1 k
 test: .venv/.stamp ## the test suite
 	@$(PY) -m pytest $(ARGS)
 
-lock: .venv/.stamp ## resolve pyproject.toml anew into requirements.lock
-	$(PY) -m uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade --generate-hashes \
+lock: .venv/.stamp ## bring requirements.lock in step with pyproject.toml; make lock ARGS=--upgrade for newer versions
+	$(PY) -m uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 $(ARGS) --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' --output-file requirements.lock --quiet
 
 clean:           ## remove what was built (not .venv, not data/cache)
