@@ -8,20 +8,66 @@
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+from . import moved as moved
+
+if TYPE_CHECKING:
+    from . import (
+        augment,
+        datasets,
+        explain,
+        exposure,
+        figures,
+        metrics,
+        networks,
+        objectives,
+        patches,
+        receptive,
+        training,
+    )
+    from .detectors import FCDD, HSC, Autoencoder, DeepSAD, DeepSVDD
+    from .patches import PatchNeighbours
+    from .svdd import SVDD
 
 __version__ = "0.1.0"
-__all__ = ["FCDD", "HSC", "SVDD", "Autoencoder", "DeepSAD", "DeepSVDD", "datasets", "figures", "metrics", "objectives"]
+__all__ = [
+    "FCDD",
+    "HSC",
+    "SVDD",
+    "Autoencoder",
+    "DeepSAD",
+    "DeepSVDD",
+    "PatchNeighbours",
+    "augment",
+    "datasets",
+    "explain",
+    "exposure",
+    "figures",
+    "metrics",
+    "networks",
+    "objectives",
+    "patches",
+    "receptive",
+    "training",
+]
 
-_HOME = {"SVDD": ".svdd"} | dict.fromkeys(("DeepSVDD", "DeepSAD", "HSC", "FCDD", "Autoencoder"), ".detectors")
+_HOME = dict.fromkeys(("DeepSVDD", "DeepSAD", "HSC", "FCDD", "Autoencoder"), ".detectors")
+_HOME |= {"SVDD": ".svdd", "PatchNeighbours": ".patches"}
 
 
 def __getattr__(name: str):
     """Imports on first use: PyTorch takes seconds, and the command line and the graph of runs rarely need it."""
     if name in _HOME:
         return getattr(import_module(_HOME[name], __name__), name)
-    if name.startswith("_"):
-        raise AttributeError(name)
-    try:
-        return import_module(f".{name}", __name__)
-    except ModuleNotFoundError as error:
-        raise AttributeError(f"module 'fcdd' has no attribute {name!r}") from error
+    if not name.startswith("_"):
+        try:
+            return import_module(f".{name}", __name__)
+        except ModuleNotFoundError as error:
+            if error.name != f"{__name__}.{name}":  # the module is there, something that it needs is not
+                raise
+    raise AttributeError(f"module 'fcdd' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
