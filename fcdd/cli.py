@@ -1,5 +1,9 @@
 """The command line: ``fcdd fit``, ``fcdd score``, ``fcdd data``, ``fcdd study``. Taught in: the page on the library."""
 
+import dis
+import os
+import sys
+import traceback
 from collections import Counter
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -17,23 +21,51 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Deep one-class classification, from SVDD to FCDD.",
+    help="Deep one-class classification, from SVDD to FCDD. --debug (or FCDD_DEBUG=1) shows the traceback of an error.",
+    epilog="Exit codes: 0 done, 1 the input (a file, a value), 2 the usage, 3 a bug in fcdd.",
 )
 console, complaints = Console(), Console(stderr=True)
-for command in entry_points(group="fcdd.commands"):  # the study's package adds its own here
-    app.add_typer(command.load(), name=command.name)
+EXTENSIONS = entry_points(group="fcdd.commands")  # the study's package adds its own commands here
+PACKAGES = {"fcdd", *(extension.module.partition(".")[0] for extension in EXTENSIONS)}
+for extension in EXTENSIONS:
+    app.add_typer(extension.load(), name=extension.name)
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
 
 
 def main() -> None:
-    """Runs the command line; what the library says about bad input is shown without a traceback."""
+    """Runs the command line: what fcdd says about the input is one line, a bug is called a bug; --debug tells where."""
     keep_freed()
+    debug = "--debug" in sys.argv or os.environ.get("FCDD_DEBUG", "") not in ("", "0")
     try:
-        app()
-    except (ValueError, OSError, RuntimeError) as error:
-        complaints.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        raise SystemExit(1) from error
+        app([argument for argument in sys.argv[1:] if argument != "--debug"])
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        code, told = _told(error)
+        told += "" if debug else " (--debug shows the traceback)"
+        complaints.print(told, style="red", markup=False, highlight=False, soft_wrap=True)
+        raise SystemExit(code) from error
+
+
+def _told(error: Exception) -> tuple[int, str]:
+    """Exit code and message: 1 for what fcdd itself says about the input and for files, memory and packages, else 3."""
+    if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] not in PACKAGES:
+        return 1, f"error: {error.name} is not installed; the study and the book need: pip install 'fcdd-book[book]'"
+    of_the_machine = isinstance(error, OSError | MemoryError) or "OutOfMemory" in type(error).__name__
+    if of_the_machine or (isinstance(error, ValueError | RuntimeError | ImportError) and _raised_by_us(error)):
+        return 1, f"error: {error}"
+    what = "".join(traceback.format_exception_only(error)).strip()
+    return 3, f"this is a bug in fcdd, not in your input; please report it: {what}"
+
+
+def _raised_by_us(error: Exception) -> bool:
+    """Whether a ``raise`` of fcdd or its extensions is where it began, and not a call of PyTorch, NumPy or Python."""
+    place = error.__traceback__
+    while place.tb_next is not None:
+        place = place.tb_next
+    raised = dis.opname[place.tb_frame.f_code.co_code[place.tb_lasti]] == "RAISE_VARARGS"
+    return raised and place.tb_frame.f_globals.get("__name__", "").partition(".")[0] in PACKAGES
 
 
 @app.command()

@@ -14,8 +14,9 @@ from torchvision.models import squeezenet1_0
 from typer.testing import CliRunner
 
 import fcdd
+import fcdd_study.cli
 import fcdd_study.engine
-from fcdd import cli, datasets, explain
+from fcdd import cli, datasets, explain, objectives
 from fcdd.datasets import fetch
 from fcdd_study import protocol, records
 
@@ -32,7 +33,8 @@ def run():
         return result.output
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "console", Console(width=220))
+        for module in (cli, fcdd_study.cli):
+            patch.setattr(module, "console", Console(width=220))
         yield call
 
 
@@ -280,7 +282,7 @@ def test_study_list_says_why_records_are_stale(run, kept):
 def test_study_list_names_damaged_records_and_shows_the_others(kept, monkeypatch, capsys, content):
     (kept[0] / f"{SVDD_RUNS[0]}.json").write_bytes(content)
     monkeypatch.setattr(sys, "argv", ["fcdd", "study", "list"])
-    monkeypatch.setattr(cli, "console", Console(width=220))
+    monkeypatch.setattr(fcdd_study.cli, "console", Console(width=220))
     with pytest.raises(SystemExit) as end:
         cli.main()
     printed = capsys.readouterr()
@@ -288,7 +290,7 @@ def test_study_list_names_damaged_records_and_shows_the_others(kept, monkeypatch
     assert printed.out.startswith(f"{SVDD_RUNS[1]}  AUROC 0.") and printed.out.count("\n") == 1
     first, second = printed.err.splitlines()
     assert first == "error: 1 damaged:"
-    assert f"{SVDD_RUNS[0]}.json is not a run record: " in second and second.endswith("; remove it and run again")
+    assert f"{SVDD_RUNS[0]}.json is not a run record: " in second and "; remove it and run again" in second
 
 
 def test_study_show(run, kept):
@@ -361,7 +363,7 @@ def refused(monkeypatch, capsys):
             cli.main()
         printed = capsys.readouterr()
         assert end.value.code == 1 and printed.out == "" and printed.err.count("\n") == 1
-        assert printed.err.startswith("error: ")
+        assert printed.err.startswith("error: ") and printed.err.endswith(" (--debug shows the traceback)\n")
         return printed.err
 
     return call
@@ -381,6 +383,73 @@ def test_errors_are_one_line_without_a_traceback(refused, arguments, text):
     assert text in refused(*arguments)
 
 
+@pytest.fixture
+def ended(monkeypatch, capsys):
+    """Calls the whole program with something in its inside replaced; returns its exit code and what it complained."""
+
+    def call(inside, *arguments):
+        monkeypatch.setattr(datasets, "places", inside)
+        monkeypatch.setattr(sys, "argv", ["fcdd", "data", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return end.value.code, capsys.readouterr().err
+
+    return call
+
+
+@pytest.mark.parametrize("bug, last_line", [
+    (lambda: torch.zeros(2) @ torch.zeros(3), "RuntimeError: inconsistent tensor size"),
+    (lambda: np.zeros(2) + np.zeros(3), "ValueError: operands could not be broadcast together"),
+    (lambda: objectives.deep_svdd(torch.zeros(2, 3), torch.zeros(4)), "RuntimeError: The size of tensor"),
+    (lambda: int("x"), "ValueError: invalid literal for int()"),
+])  # fmt: skip
+def test_a_bug_is_called_a_bug(ended, bug, last_line):
+    """Also where it comes out of a library as the kind of error that fcdd raises about its input."""
+    code, told = ended(bug)
+    assert code == 3 and told.count("\n") == 1 and "Traceback" not in told
+    assert told.startswith(f"this is a bug in fcdd, not in your input; please report it: {last_line}")
+    assert told.endswith(" (--debug shows the traceback)\n")
+
+
+@pytest.mark.parametrize("bug", [lambda: None + 1, lambda: {}["a"], lambda: None.images])
+def test_so_is_what_nobody_raises_about_an_input(ended, bug):
+    code, told = ended(bug)
+    assert code == 3 and told.startswith("this is a bug in fcdd") and told.count("\n") == 1
+
+
+def test_memory_that_runs_out_is_no_bug(ended):
+    def full():
+        raise torch.OutOfMemoryError("no 8 GB left")
+
+    assert ended(full) == (1, "error: no 8 GB left (--debug shows the traceback)\n")
+
+
+@pytest.mark.parametrize("asked, environment", [(("--debug",), None), ((), "1"), ((), "0"), ((), "")])
+def test_debug_shows_the_traceback(ended, monkeypatch, asked, environment):
+    if environment is not None:
+        monkeypatch.setenv("FCDD_DEBUG", environment)
+    code, told = ended(lambda: None + 1, *asked)
+    shown = bool(asked) or environment == "1"
+    assert code == 3 and ("Traceback (most recent call last)" in told and "<lambda>" in told) == shown
+    assert told.endswith("(--debug shows the traceback)\n") != shown
+
+
+def test_a_package_that_is_not_installed_is_named_with_the_extra_that_brings_it():
+    """The study is listed all the same, and what needs no such package works."""
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['fastjsonschema', 'grimp', 'pandas', 'papermill']));"
+        "from fcdd.cli import main; main()"
+    )
+    listed, refused, data = (
+        subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+        for arguments in ([], ["study", "list"], ["data", "fashion-mnist-small"])
+    )
+    assert "study" in listed.stdout and "the package itself" in data.stdout and data.returncode == 0
+    name, _, rest = refused.stderr.removeprefix("error: ").partition(" ")
+    assert refused.returncode == 1 and refused.stderr.count("\n") == 1 and name in ("fastjsonschema", "grimp", "pandas")
+    assert rest.startswith("is not installed; the study and the book need: pip install 'fcdd-book[book]'")
+
+
 def test_a_model_folder_that_does_not_exist_is_made(run, boots_folder, tmp_path):
     model = tmp_path / "no" / "m.safetensors"
     run("fit", boots_folder / "good", "--model", model, "--size", 28, "--network", "fcdd_cnn28", "--epochs", 1)
@@ -398,6 +467,6 @@ def test_as_a_process():
     check = f"import atexit, sys; atexit.register(lambda: print('torch' in sys.modules)); {code}"
     result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (1, "False\n")
-    assert result.stderr == "error: no record 'none'; fcdd study list names them\n"
+    assert result.stderr == "error: no record 'none'; fcdd study list names them (--debug shows the traceback)\n"
     helped = subprocess.run([sys.executable, "-m", "fcdd", "--help"], capture_output=True, text=True, check=True)
     assert "Deep one-class classification, from SVDD to FCDD" in helped.stdout
