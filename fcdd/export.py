@@ -80,9 +80,10 @@ def _svdd_state(detector) -> tuple[dict, dict]:
     """All that fit left behind: arrays, and numbers."""
     check_is_fitted(detector)
     state = {key: value for key, value in vars(detector).items() if key not in detector.get_params()}
-    tensors = {key: torch.from_numpy(np.array(value)) for key, value in state.items() if isinstance(value, np.ndarray)}
-    numbers = {key: value for key, value in state.items() if key not in tensors}
-    return tensors, {key: value.item() if isinstance(value, np.generic) else value for key, value in numbers.items()}
+    arrays = {key: value for key, value in state.items() if isinstance(value, np.ndarray) and value.dtype != object}
+    numbers = {key: value for key, value in state.items() if key not in arrays}
+    plain = {key: value.tolist() if hasattr(value, "tolist") else value for key, value in numbers.items()}
+    return {key: torch.from_numpy(np.array(value)) for key, value in arrays.items()}, plain
 
 
 def load(path, expected=None):
@@ -110,6 +111,8 @@ def load(path, expected=None):
     parameters, fitted = json.loads(metadata["parameters"]), json.loads(metadata["fitted"])
     if cls is svdd.SVDD:
         detector = cls(**parameters)
+        if "feature_names_in_" in fitted:  # of a table's columns
+            fitted["feature_names_in_"] = np.array(fitted["feature_names_in_"], dtype=object)
         vars(detector).update(fitted, **{key: value.numpy() for key, value in tensors.items()})
         return detector
     parameters |= {name: tuple(parameters[name]) for name in TUPLES if name in parameters}

@@ -3,7 +3,9 @@
 Taught in: chapter 01
 """
 
+import sys
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial.distance import pdist
@@ -16,9 +18,11 @@ from tqdm import tqdm
 KERNELS = ("linear", "poly", "rbf", "precomputed")
 GAMMA_RULES = ("scale", "median", "nearest", "rejection")
 WORKING_SET = 256  # variables optimised at once: one GEMM of 256 kernel rows, one 256 x 256 subproblem
+MOST = np.finfo(float).max
 BLOCK_ENTRIES = 2**24  # kernel entries held at once while scoring: 128 MB
 
 
+@dataclass(kw_only=True, eq=False, repr=False)  # a constructor that only stores, as scikit-learn asks for
 class SVDD(OutlierMixin, BaseEstimator):
     r"""Support vector data description (Tax & Duin, Machine Learning 54, 2004).
 
@@ -33,18 +37,14 @@ class SVDD(OutlierMixin, BaseEstimator):
 
     Parameters
     ----------
-    kernel : {"linear", "poly", "rbf", "precomputed"} or callable(A, B) -> (len(A), len(B)), default="rbf"
-        rbf is exp(-gamma |x - y|^2), poly is (gamma x'y + coef0)^degree.
-    nu : float in (0, 1], default=0.1
-        Sets C = 1 / (nu n), n counting the nominal samples. Without labelled anomalies,
+    kernel : "linear", "poly" (gamma x'y + coef0)^degree, "rbf" exp(-gamma |x - y|^2), "precomputed", or a callable
+        (A, B) -> (len(A), len(B)).
+    nu : in (0, 1]; sets C = 1 / (nu n), n counting the nominal samples. Without labelled anomalies,
         #outliers / n <= nu <= #support vectors / n.
-    C : float or None, default=None
-        Overrides nu. C >= 1 (also np.inf) never binds without labelled anomalies: the hard margin. C n < 1 is
+    C : overrides nu. C >= 1 (also np.inf) never binds without labelled anomalies: the hard margin. C n < 1 is
         infeasible.
-    C_negative : float or None, default=None
-        The same for labelled anomalies; None means C. np.inf demands that each lies outside.
-    gamma : float or {"scale", "median", "nearest", "rejection"}, default="scale"
-        A number, or a rule (1 if the data have no spread):
+    C_negative : the same for labelled anomalies; None means C. np.inf demands that each lies outside.
+    gamma : a number, or a rule (1 if the data have no spread):
         "scale": 1 / (features * variance of X), as in scikit-learn;
         "median": 1/s^2, s the median distance of two samples (of 1,000 drawn with `seed`);
         "nearest": 1/s^2, s the mean distance to the nearest neighbour (of 1,000 drawn with `seed`);
@@ -52,22 +52,15 @@ class SVDD(OutlierMixin, BaseEstimator):
         sphere bounds the expected leave-one-out error and falls as s grows (for the soft sphere it is never below
         nu); bisection between "nearest" and twice the data's radius gives the tightest description, the smallest s, for
         which that fraction is at most nu. About ten extra fits.
-    width : float or None, default=None
-        Tax & Duin's s in exp(-|x - y|^2 / s^2), that is gamma = 1 / s^2; overrides gamma. For the other convention,
+    width : Tax & Duin's s in exp(-|x - y|^2 / s^2), that is gamma = 1 / s^2; overrides gamma. For the other convention,
         exp(-|x - y|^2 / (2 sigma^2)), pass width = sqrt(2) * sigma.
-    degree, coef0 : int, float, default=3, 0.0
-        Of the poly kernel.
-    tol : float, default=1e-5
-        Stop when the KKT gap is at most tol times the dual value (the multiplier-weighted mean squared distance to
+    tol : stop when the KKT gap is at most tol times the dual value (the multiplier-weighted mean squared distance to
         the center). Without labelled anomalies the gap bounds primal minus dual, so tol is a relative accuracy.
-    max_iter : int, default=1_000_000
-        Bound on pair steps, after which a ConvergenceWarning tells the gap reached.
-    cache_mb : float, default=1000
-        Memory for kernel rows. The whole kernel matrix is kept only if it fits.
-    seed : int, default=0
-        Draws the samples of the gamma rules and of the starting point; the optimum does not depend on it.
-    device : {"auto", "cpu"}, default="auto"
-        The dual is solved in float64 on the CPU.
+    max_iter : bound on pair steps, after which a ConvergenceWarning tells the gap reached.
+    cache_mb : memory for kernel rows. The whole kernel matrix is kept only if it fits.
+    seed : draws the samples of the gamma rules and of the starting point; the optimum does not depend on it.
+    device : where rbf and poly kernels are computed for scores, always in float64: "cpu", a CUDA device, or "auto",
+        CUDA for more than one block of samples. The dual is solved on the CPU.
 
     Attributes
     ----------
@@ -83,36 +76,19 @@ class SVDD(OutlierMixin, BaseEstimator):
     leave_one_out_bound_ : #support vectors / n, which bounds the expected leave-one-out error.
     """
 
-    def __init__(
-        self,
-        *,
-        kernel="rbf",
-        nu=0.1,
-        C=None,
-        C_negative=None,
-        gamma="scale",
-        width=None,
-        degree=3,
-        coef0=0.0,
-        tol=1e-5,
-        max_iter=1_000_000,
-        cache_mb=1000,
-        seed=0,
-        device="auto",
-    ):
-        self.kernel = kernel
-        self.nu = nu
-        self.C = C
-        self.C_negative = C_negative
-        self.gamma = gamma
-        self.width = width
-        self.degree = degree
-        self.coef0 = coef0
-        self.tol = tol
-        self.max_iter = max_iter
-        self.cache_mb = cache_mb
-        self.seed = seed
-        self.device = device
+    kernel: object = "rbf"
+    nu: float = 0.1
+    C: float | None = None
+    C_negative: float | None = None
+    gamma: float | str = "scale"
+    width: float | None = None
+    degree: int = 3
+    coef0: float = 0.0
+    tol: float = 1e-5
+    max_iter: int = 1_000_000
+    cache_mb: float = 1000
+    seed: int = 0
+    device: str = "auto"
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -180,7 +156,10 @@ class SVDD(OutlierMixin, BaseEstimator):
                 "the queries is unknown; normalise the kernel, or pass it as a callable"
             )
         step = max(1, BLOCK_ENTRIES // max(len(self.support_), X.shape[1]))
-        return np.concatenate([-self._squared_distances(X[i : i + step]) for i in range(0, len(X), step)])
+        put = _put(self.device, large=len(X) > step) if self.kernel in ("rbf", "poly") else np.asarray
+        vectors, weights = put(self._vectors), put(self.alpha_[self.support_])
+        blocks = (X[i : i + step] for i in range(0, len(X), step))
+        return np.concatenate([-self._squared_distances(block, put, vectors, weights) for block in blocks])
 
     def decision_function(self, X):
         """Return R^2 - |phi(x) - c|^2, (N,); >= 0 is an inlier."""
@@ -208,7 +187,7 @@ class SVDD(OutlierMixin, BaseEstimator):
         return fcdd.export.load(path, cls)
 
     def _products(self, A, B):
-        """k(a, b), (len(A), len(B)); in place, which takes a third of scikit-learn's time."""
+        """k(a, b), (len(A), len(B)), of arrays or tensors; in place, which takes a third of scikit-learn's time."""
         if callable(self.kernel):
             K = np.asarray(self.kernel(A, B), dtype=np.float64)
             if K.shape != (len(A), len(B)) or not np.isfinite(K).all():
@@ -221,11 +200,12 @@ class SVDD(OutlierMixin, BaseEstimator):
         if self.kernel == "poly":
             K = (self.gamma_ * K + self.coef0) ** self.degree
         elif self.kernel == "rbf":
-            K -= np.einsum("ij,ij->i", A, A)[:, None] / 2
-            K -= np.einsum("ij,ij->i", B, B) / 2
-            np.minimum(K, 0, out=K)  # rounding must not make a squared distance negative
+            xp = np if isinstance(A, np.ndarray) else sys.modules["torch"]
+            K -= xp.einsum("ij,ij->i", A, A)[:, None] / 2
+            K -= xp.einsum("ij,ij->i", B, B) / 2
+            xp.clip(K, None, 0, out=K)  # rounding must not make a squared distance negative
             K *= 2 * self.gamma_
-            np.exp(K, out=K)
+            xp.exp(K, out=K)
         return K
 
     def _self_products(self, A):
@@ -234,16 +214,18 @@ class SVDD(OutlierMixin, BaseEstimator):
             return np.ones(len(A))
         return np.concatenate([self._products(A[i : i + 64], A[i : i + 64]).diagonal() for i in range(0, len(A), 64)])
 
-    def _squared_distances(self, X):
+    def _squared_distances(self, X, put, vectors, weights):
+        """|phi(x) - c|^2, (len(X),); ``put`` brings arrays to where ``vectors`` and ``weights`` lie."""
         if self.kernel == "linear":
             X = X - self.center_
             return np.einsum("ij,ij->i", X, X)
         if self.kernel == "precomputed":
-            K, own = X[:, self.support_], self._diagonal
+            sums, own = X[:, self.support_] @ weights, self._diagonal
         else:
             X = X if self._shift is None else X - self._shift
-            K, own = self._products(X, self._vectors), self._self_products(X)
-        return np.maximum(own - 2 * (K @ self.alpha_[self.support_]) + self._center_norm, 0)
+            sums, own = self._products(put(X), vectors) @ weights, self._self_products(X)
+        sums = sums if isinstance(sums, np.ndarray) else sums.numpy(force=True)
+        return np.maximum(own - 2 * sums + self._center_norm, 0)
 
     def _resolve_gamma(self, X):
         if self.kernel not in ("rbf", "poly"):
@@ -322,19 +304,11 @@ class SVDD(OutlierMixin, BaseEstimator):
             raise ValueError(f"gamma: expected a positive number or one of {GAMMA_RULES}, got {self.gamma!r}")
         if self.gamma == "rejection" and self.kernel != "rbf":
             raise ValueError(f'gamma="rejection" chooses an rbf width, got kernel={self.kernel!r}; give a number')
-        if str(self.device) not in ("auto", "cpu"):
-            raise ValueError(f'device: SVDD is solved on the CPU, expected "auto" or "cpu", got {self.device!r}')
-        numbers = {
-            "C": self.C,
-            "C_negative": self.C_negative,
-            "width": self.width,
-            "tol": self.tol,
-            "gamma": 1.0 if isinstance(self.gamma, str) else self.gamma,
-        }
-        for name, value in numbers.items():
-            if value is None and name not in ("gamma", "tol"):
-                continue
-            if value is None or not value > 0 or (value == np.inf and name not in ("C", "C_negative")):
+        _put(self.device)
+        for name, optional, most in (("C", True, np.inf), ("C_negative", True, np.inf), ("width", True, MOST),
+                                     ("tol", False, MOST), ("gamma", False, MOST)):  # fmt: skip
+            value = getattr(self, name)
+            if not (optional and value is None or isinstance(value, str)) and (value is None or not 0 < value <= most):
                 raise ValueError(f"{name}: expected a positive number, got {value!r}")
 
     def _check_X(self, X, reset):
@@ -356,6 +330,23 @@ class SVDD(OutlierMixin, BaseEstimator):
                 "kernel(X, X) to fit and kernel(Z, X) to the scoring methods"
             )
         return X
+
+
+def _put(device, large: bool = False):
+    """What brings arrays to where kernels are computed: to the GPU in float64 (MPS has none), or nothing."""
+    if str(device) == "cpu" or (device == "auto" and not large):
+        return np.asarray
+    import torch  # here, because it takes seconds, and small samples need NumPy only
+
+    known = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    if device == "auto" and not known:
+        return np.asarray
+    if known and str(device) in ("auto", "cuda", *known):
+        return lambda array: torch.from_numpy(array).to(str(device).replace("auto", "cuda"))
+    raise ValueError(
+        f"device: SVDD is solved on the CPU and scores in float64 there or on CUDA, expected one of "
+        f"{', '.join(['auto', 'cpu', *known])}, got {str(device)!r}"
+    )
 
 
 def _flat_images(X):

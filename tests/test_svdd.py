@@ -5,6 +5,7 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -275,6 +276,50 @@ def test_scores_agree_with_each_other_and_across_blocks(X, monkeypatch):
     np.testing.assert_allclose(model.score_samples(X), scores, atol=1e-12)
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("options", [{}, {"kernel": "poly", "coef0": 1.0}, {"kernel": "linear"}])
+def test_scores_where_tensors_lie(X, options, device, monkeypatch):
+    """PyTorch's float64 gives NumPy's scores, on the GPU as on the CPU."""
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    model = SVDD(device="cpu", **options).fit(X)
+    scores = model.score_samples(X)
+    monkeypatch.setattr(fcdd.svdd, "BLOCK_ENTRIES", 2000)
+    monkeypatch.setattr(fcdd.svdd, "_put", lambda *_, **__: lambda array: torch.from_numpy(array).to(device))
+    np.testing.assert_allclose(model.score_samples(X), scores, rtol=1e-11, atol=1e-12)
+
+
+def test_large_samples_are_scored_on_the_gpu_where_there_is_one(X, monkeypatch):
+    model = SVDD().fit(X)
+    asked = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, device: (asked.append(device), tensor)[1])
+    scores = model.score_samples(X)
+    assert not asked
+    monkeypatch.setattr(fcdd.svdd, "BLOCK_ENTRIES", 2000)
+    np.testing.assert_allclose(model.score_samples(X), scores, atol=1e-12)
+    assert set(asked) == {"cuda"}
+    asked.clear()
+    model.set_params(device="cuda:0").score_samples(X[:3])
+    assert set(asked) == {"cuda:0"}
+
+
+def test_a_table_with_named_columns(X, tmp_path):
+    """Fitted on a DataFrame: saved, loaded, and its names checked as scikit-learn does."""
+    table = pd.DataFrame(X, columns=["width", "height", "weight", "age"])
+    model = SVDD().fit(table)
+    model.save(tmp_path / "m.safetensors")
+    twin = SVDD.load(tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(twin.decision_function(table), model.decision_function(table))
+    np.testing.assert_array_equal(twin.feature_names_in_, model.feature_names_in_)
+    assert twin.feature_names_in_.dtype == model.feature_names_in_.dtype
+    for one in (model, twin):
+        with pytest.warns(UserWarning, match="X does not have valid feature names"):
+            one.predict(X)
+        with pytest.raises(ValueError, match="feature names should match"):
+            one.predict(table[["height", "width", "weight", "age"]])
+
+
 def test_images_arrays_and_tensors_agree():
     images = np.random.default_rng(0).integers(0, 256, size=(40, 1, 6, 6), dtype=np.uint8)
     flat = images.reshape(40, -1) / 255
@@ -317,7 +362,8 @@ def test_too_few_steps_warn(X):
         ({"C_negative": 0}, "C_negative: exp"),
         ({"tol": 0}, "tol: expected"),
         ({"kernel": "poly", "gamma": "rejection"}, "chooses an rbf width"),
-        ({"device": "cuda"}, "solved on the CPU"),
+        ({"device": "cuda:99"}, "solved on the CPU"),
+        ({"device": "mps"}, "solved on the CPU"),
         ({"kernel": "precomputed"}, "square symmetric"),
         ({"kernel": lambda A, B: np.ones(3)}, "from kernel"),
         ({"kernel": lambda A, B: np.full((len(A), len(B)), np.nan)}, "finite"),
