@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from . import (
         augment,
         datasets,
+        detectors,
         explain,
         exposure,
         figures,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         objectives,
         patches,
         receptive,
+        svdd,
         training,
     )
     from .detectors import FCDD, HSC, Autoencoder, DeepSAD, DeepSVDD
@@ -32,41 +34,28 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "FCDD",
-    "HSC",
-    "SVDD",
-    "Autoencoder",
-    "DeepSAD",
-    "DeepSVDD",
-    "PatchNeighbours",
-    "augment",
-    "datasets",
-    "explain",
-    "exposure",
-    "figures",
-    "metrics",
-    "networks",
-    "objectives",
-    "patches",
-    "receptive",
-    "training",
-]
+    "FCDD", "HSC", "SVDD", "Autoencoder", "DeepSAD", "DeepSVDD", "PatchNeighbours",
+    "augment", "datasets", "detectors", "explain", "exposure", "figures", "metrics", "networks", "objectives",
+    "patches", "receptive", "svdd", "training",
+]  # fmt: skip
 
 _HOME = dict.fromkeys(("DeepSVDD", "DeepSAD", "HSC", "FCDD", "Autoencoder"), ".detectors")
 _HOME |= {"SVDD": ".svdd", "PatchNeighbours": ".patches"}
 
 
-def __getattr__(name: str):
-    """Imports on first use: PyTorch takes seconds, and the command line and the graph of runs rarely need it."""
-    if name in _HOME:
-        return getattr(import_module(_HOME[name], __name__), name)
-    if not name.startswith("_"):
-        try:
-            return import_module(f".{name}", __name__)
-        except ModuleNotFoundError as error:
-            if error.name != f"{__name__}.{name}":  # the module is there, something that it needs is not
-                raise
-    raise AttributeError(f"module 'fcdd' has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker shall know the names above and no others
+
+    def __getattr__(name: str):
+        """Imports on first use: PyTorch takes seconds, and the command line and the graph of runs rarely need it."""
+        if name in _HOME:
+            return getattr(import_module(_HOME[name], __name__), name)
+        if not name.startswith("_"):
+            try:
+                return import_module(f".{name}", __name__)
+            except ModuleNotFoundError as error:
+                if error.name != f"{__name__}.{name}":  # the module is there, something that it needs is not
+                    raise
+        raise AttributeError(f"module 'fcdd' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
