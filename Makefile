@@ -1,4 +1,4 @@
-# Two commands do everything: `make book` and `make test`. `make help` lists the rest.
+# Two commands do everything: `make book` and `make check`. `make help` lists the rest.
 PROFILE ?= quick
 DEVICE  ?= auto
 CORES   ?= 2
@@ -23,11 +23,11 @@ OPTIONS := --scheduler greedy --rerun-incomplete --nolock --keep-going --quiet h
 	--config profile=$(PROFILE) device=$(DEVICE)
 PART := "datasets=$(DATASETS)" "methods=$(METHODS)" "classes=$(CLASSES)" "ablations=$(ABLATIONS)"
 
-.PHONY: help book bench test why study setup lock clean
+.PHONY: help book bench check test test-slow why study setup lock clean
 .DEFAULT_GOAL := help
 
 help:            ## list the commands
-	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
 
 setup: .venv/.stamp ## make the virtual environment in .venv (the other commands do it themselves)
 
@@ -52,8 +52,15 @@ why: .venv/.stamp ## what `make book` would run now, and why; with WHAT=study wh
 bench: .venv/.stamp ## speed against what one would write without us; RECORD=1 keeps it for the book
 	@$(PY) -m benchmarks --device $(DEVICE) $(if $(RECORD),--record) $(ARGS)
 
-test: .venv/.stamp ## the test suite
-	@$(PY) -m pytest $(ARGS)
+check: .venv/.stamp ## for each commit: formatter, linter, types, the fast tests
+	@start=$$(date +%s); $(PY) -m ruff format --check --quiet . && $(PY) -m ruff check --quiet . && $(PY) -m mypy && \
+		$(PY) -m pytest -q -m "not slow and not medium" $(ARGS) && echo "checked in $$(($$(date +%s) - start)) s"
+
+test: .venv/.stamp ## the test suite, but for what takes long
+	@$(PY) -m pytest -q -m "not slow" $(ARGS)
+
+test-slow: .venv/.stamp ## what takes long: the whole book in a browser, a cluster, kills, an installation
+	@$(PY) -m pytest -q -m slow $(ARGS)
 
 lock: .venv/.stamp ## bring requirements.lock in step with pyproject.toml; make lock ARGS=--upgrade for newer versions
 	$(PY) -m uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 $(ARGS) --generate-hashes \

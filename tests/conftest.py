@@ -8,6 +8,7 @@ import sys
 os.environ["TQDM_DISABLE"] = "1"  # before tqdm is imported
 os.environ["MPLBACKEND"] = "agg"
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,30 @@ SHARED = ROOT.parent / "shared"
 torch.set_num_threads(1)  # two workers share two cores
 settings.register_profile("fcdd", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("fcdd")
+
+
+# Tests with these fixtures build the book, or run the study in copies of the project: `make test` leaves them out.
+SLOW = {"book", "copied"}
+# Files that train networks or start processes: `make check` leaves them out.
+MEDIUM: set[str] = set()
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if SLOW & set(item.fixturenames):
+            item.add_marker("slow")
+        if item.path.name in MEDIUM:
+            item.add_marker("medium")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Why tests were skipped, and how many for each reason."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    if reasons:
+        terminalreporter.section(f"{len(skipped)} skipped")
+    for reason, count in reasons.most_common():
+        terminalreporter.line(f"{count:5}  {reason}")
 
 
 @pytest.fixture(scope="session")
