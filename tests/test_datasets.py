@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import pickle
+import runpy
 import shutil
 import tarfile
 import threading
@@ -37,7 +38,7 @@ def no_outside(monkeypatch, tmp_path):
 @pytest.fixture
 def any_mnist(monkeypatch):
     """MNIST's entry without checksums, for files that were made up."""
-    entry = idx.official("mnist", unpacked={})
+    entry = idx.official("mnist", checked=False)
     monkeypatch.setitem(datasets.REGISTRY, "mnist", entry)
 
 
@@ -72,6 +73,25 @@ def test_embedded_subset_is_the_beginning_of_the_official_files(monkeypatch):
         first = np.flatnonzero(whole.test.names == normal)[:200]
         assert torch.equal(whole.test.images[first], part.test.images[part.test.names == normal])
         assert whole.source.endswith("fashion-mnist")
+
+
+def test_the_embedded_subset_can_be_made_again(monkeypatch, tmp_path):
+    """By the script beside it, from official files: here from few made-up ones."""
+    monkeypatch.setitem(datasets.REGISTRY, "fashion-mnist", idx.official("fashion-mnist", checked=False))
+    monkeypatch.setattr(idx, "EMBEDDED", tmp_path / "small.npz")
+    files = idx_files(2500)
+    put(tmp_path / "cache" / "fashion-mnist", files)
+    runpy.run_module("fcdd.datasets.embedded.make_fashion_mnist_small")
+    images, labels = (
+        np.frombuffer(files[f"test_{kind}"], np.uint8, offset=k) for kind, k in (("images", 16), ("labels", 8))
+    )
+    with np.load(tmp_path / "small.npz") as made:
+        assert (
+            made["train_images"].shape == (2500, 1, 28, 28) and made["test_labels"].tolist() == labels[:2000].tolist()
+        )
+        np.testing.assert_array_equal(made["test_images"], images.reshape(-1, 1, 28, 28)[:2000])
+    readme = Path(datasets.__file__).parent / "embedded" / "README.md"
+    assert "`make_fashion_mnist_small.py`" in readme.read_text(encoding="utf-8")
 
 
 def test_changed_embedded_file(monkeypatch, tmp_path):
@@ -470,8 +490,8 @@ def mirror(tmp_path, monkeypatch, serve):
     """A web server that holds MNIST's packed files, of which torchvision knows; gives their md5s."""
     served = put(tmp_path / "served", packed=True)
     md5 = {key: hashlib.md5((served / f"{file}.gz").read_bytes()).hexdigest() for key, file in idx.FILES.items()}
-    kind, entry = torchvision.datasets.MNIST, datasets.REGISTRY["mnist"]
-    monkeypatch.setitem(datasets.REGISTRY, "mnist", idx.official("mnist", entry.fetch, unpacked={}))
+    kind = torchvision.datasets.MNIST
+    monkeypatch.setitem(datasets.REGISTRY, "mnist", idx.official("mnist", checked=False))
 
     def register():
         monkeypatch.setattr(kind, "mirrors", [serve(served)])

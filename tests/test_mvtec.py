@@ -255,6 +255,17 @@ def test_original_masks_of_a_part(tmp_path):
         original_masks(part)
 
 
+def test_an_original_mask_damaged_since_it_was_read_is_told(tmp_path):
+    """Not taken for a blank one: that would count every pixel of the defect as good."""
+    split = folder(category(tmp_path / "x"), size=(20, 20))
+    mask = tmp_path / "x" / "ground_truth" / "broken" / "000_mask.png"
+    whole = mask.read_bytes()
+    for kept in (len(whole) - 40, 10):
+        mask.write_bytes(whole[:kept])
+        with pytest.raises(DataError, match="1 pictures are damaged:\n- .*broken/000_mask.png: cannot be read"):
+            original_masks(split)
+
+
 def test_all_problems_are_listed_at_once(tmp_path):
     root = category(tmp_path / "x")
     truth, test = root / "ground_truth", root / "test"

@@ -46,17 +46,9 @@ def where(name: str, root=None, *, download: bool = False) -> str:
 
 
 def load(
-    name: str,
-    normal: str | None = None,
-    root=None,
-    *,
-    labelled: float = 0.0,
-    pollution: float = 0.0,
-    known_classes: int = 1,
-    seed: int = 0,
-    download: bool = False,
-    **options,
-) -> Split:
+    name: str, normal: str | None = None, root=None, *, labelled: float = 0.0, pollution: float = 0.0,
+    known_classes: int = 1, seed: int = 0, download: bool = False, **options,
+) -> Split:  # fmt: skip
     """The data set ``name`` with class ``normal`` nominal and every other class anomalous.
 
     ``root`` is a folder to look in; by default ``data/cache``, the folders in ``$FCDD_DATA`` and Debian's
@@ -111,10 +103,10 @@ def _kept(name: str, known, without) -> list[str]:
     """The classes that are left without those that overlap a data set, or are named."""
     if isinstance(without, str):
         if without not in names():
-            near = difflib.get_close_matches(without, names())
+            near = " or ".join(difflib.get_close_matches(without, names()))
+            meant = f"did you mean {near}?" if near else f"known: {', '.join(names())}"
             raise ValueError(
-                f"expected the classes to leave out as a list, or a data set's name, got {without!r}"
-                + (f"; did you mean {' or '.join(near)}?" if near else f"; known: {', '.join(names())}")
+                f"expected the classes to leave out as a list, or a data set's name, got {without!r}; {meant}"
             )
         out = set(overlapping(name, without, known))
     else:
@@ -134,9 +126,10 @@ def check_known(wanted, known, what: str) -> None:
 
 
 def _read(name: str, path, options: dict, offered: dict) -> tuple[tuple[str, ...], dict]:
+    """Class names and arrays. Raises :class:`DataError` where the classes are not those of the data set."""
     entry = REGISTRY[name]
     known, arrays = entry.read(path, **_accepted(name, entry.read, options, offered))
-    if entry.classes and tuple(known) != tuple(entry.classes):
+    if entry.classes and tuple(known) != entry.classes:
         strange = sorted(set(known) ^ set(entry.classes))
         raise DataError(f"{path} does not hold the classes of {name}; missing or strange: {', '.join(strange[:10])}")
     return tuple(known), arrays
@@ -145,8 +138,7 @@ def _read(name: str, path, options: dict, offered: dict) -> tuple[tuple[str, ...
 def _accepted(name: str, function, options: dict, offered: dict) -> dict:
     """``options``, which the function must take, and those that are ``offered`` to every one, if it takes them."""
     parameters = inspect.signature(function).parameters
-    unknown = [key for key in options if key not in parameters]
-    if unknown:
+    if unknown := [key for key in options if key not in parameters]:
         raise ValueError(f"{name} takes no {', '.join(unknown)}; leave it out")
     return options | {key: value for key, value in offered.items() if key in parameters}
 

@@ -1,10 +1,8 @@
 """Tar files: those with pictures to decode one by one are unpacked once, small sets are decoded once; both are kept."""
 
-import contextlib
 import logging
 import lzma
 import os
-import struct
 import tarfile
 import tempfile
 import zipfile
@@ -19,8 +17,7 @@ from filelock import FileLock
 from . import fetch
 from .fetch import DataError, verify
 
-BROKEN = (tarfile.TarError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, struct.error, EOFError, OSError, ValueError,
-          KeyError, IndexError)  # fmt: skip
+BROKEN = (tarfile.TarError, zlib.error, zipfile.BadZipFile, EOFError, OSError, ValueError, KeyError)
 
 
 def unpack(archive: Path, home: str = "unpacked") -> Path:
@@ -52,29 +49,26 @@ def decoded(path: Path, decode: Callable[[Path], dict]) -> dict:
     images and labels cannot part, with the checksums of the zip format: a damaged one is noticed and made again.
     """
     kept = fetch.cache() / "decoded" / f"{path.name.split('.')[0]}-{verify(path)[:12]}.npz"
-    arrays = _recall(kept)
-    if arrays is None:
-        try:
-            arrays = decode(path)
-        except BROKEN as error:
-            raise DataError(f"{path} is damaged or cut short ({error}); fetch it again") from error
-        _keep(kept, arrays)
+    try:
+        arrays = _recall(kept) or _keep(kept, decode(path))
+    except BROKEN as error:
+        raise DataError(f"{path} is damaged or cut short ({error}); fetch it again") from error
     # Layout too is the same from the file and from the cache: sums over another layout are rounded otherwise.
     return {key: torch.from_numpy(np.ascontiguousarray(array)) for key, array in arrays.items()}
 
 
 def _recall(kept: Path) -> dict | None:
-    if not kept.exists():
-        return None
     try:
         with np.load(kept) as arrays:
             return dict(arrays)
+    except FileNotFoundError:
+        return None
     except BROKEN as error:
         logging.getLogger("fcdd").warning("%s is damaged (%s) and is made again", kept, error)
         return None
 
 
-def _keep(kept: Path, arrays: dict) -> None:
+def _keep(kept: Path, arrays: dict) -> dict:
     """Writes beside the file and then moves it there, so that no other process ever sees half of it."""
     unfinished = kept.with_name(f"{kept.stem}-{os.getpid()}.tmp")
     try:
@@ -83,6 +77,7 @@ def _keep(kept: Path, arrays: dict) -> None:
             np.savez(file, **arrays)
         os.replace(unfinished, kept)
     except OSError as error:  # no room, or a folder that only others may write: slower, but no reason to stop
-        with contextlib.suppress(OSError):
+        if unfinished.is_file():
             unfinished.unlink()
         logging.getLogger("fcdd").warning("%s could not be written (%s); it is decoded anew each time", kept, error)
+    return arrays

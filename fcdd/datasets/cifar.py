@@ -13,16 +13,11 @@ import torch
 from PIL import Image
 
 from .archives import decoded
-from .fetch import FACTS, DataError, by_torchvision, listed
+from .fetch import FACTS, DataError, listed
 from .folders import read_tree
 
 TEN, HUNDRED = (tuple(FACTS[name]["classes"]) for name in ("cifar10", "cifar100"))
 SIDE = 32
-SAID = {  # of what is not the official batches
-    "cifar10": " (a copy as pictures, not the official batches)",
-    "cifar10_sheets.tar": " (the official images as lossless sheets)",
-    "cifar100_25k_sheets.tar": " (official training images as lossless sheets, the first 250 of each class)",
-}
 
 
 def _read(path: Path, name: str, normal: str | None = None):
@@ -33,8 +28,8 @@ def _read(path: Path, name: str, normal: str | None = None):
     classes = FACTS[name]["classes"]
     arrays = decoded(path, partial(_read_sheets, classes=classes))
     if normal is not None and "test_images" not in arrays:
-        ways = f"it serves as outlier exposure only; to test, get the official files: fcdd data {name} --download"
-        raise FileNotFoundError(f"expected test images of {name}, found none in {path}; {ways}")
+        told = f"expected test images of {name}, found none in {path}, which serves as outlier exposure only"
+        raise FileNotFoundError(f"{told}; get the official files, with: fcdd data {name} --download")
     return classes, arrays
 
 
@@ -78,9 +73,4 @@ def _read_sheets(path: Path, classes) -> dict:
     return arrays
 
 
-def _listed(name: str):
-    read, fetch = partial(_read, name=name), by_torchvision(name.upper())
-    return listed(name, read=read, fetch=fetch, source=lambda path: f"{path}{SAID.get(path.name, '')}")
-
-
-ENTRIES = {name: _listed(name) for name in ("cifar10", "cifar100")}
+ENTRIES = {name: listed(name, read=partial(_read, name=name)) for name in ("cifar10", "cifar100")}

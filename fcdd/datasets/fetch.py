@@ -3,12 +3,13 @@
 import hashlib
 import logging
 import os
-import urllib.error
-import urllib.request
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import yaml
 from filelock import FileLock
@@ -46,8 +47,14 @@ class Entry:
 
 def listed(name: str, **code) -> Entry:
     """The data set's entry: what ``registry.yml`` says of it, with the functions that read and fetch it."""
-    said = {key: value for key, value in FACTS[name].items() if key in Entry.__dataclass_fields__}
-    return Entry(**{k: v if isinstance(v, str | bool) else tuple(v) for k, v in said.items()} | code)
+    facts = FACTS[name]
+    said = {key: value for key, value in facts.items() if key in Entry.__dataclass_fields__}
+    known = {key: value if isinstance(value, str | bool) else tuple(value) for key, value in said.items()}
+    if "torchvision" in facts:
+        known["fetch"] = partial(_by_torchvision, **facts["torchvision"])
+    if "said" in facts:
+        known["source"] = lambda path: f"{path}{facts['said'].get(path.name, '')}"
+    return Entry(**known | code)
 
 
 def cache() -> Path:
@@ -65,18 +72,18 @@ def places(root=None) -> list[Path]:
 
     Raises FileNotFoundError if ``root`` or a folder named by ``$FCDD_DATA`` does not exist.
     """
-    named = [root] if root is not None else [p for p in os.environ.get("FCDD_DATA", "").split(os.pathsep) if p]
-    missing = [str(p) for p in named if not Path(p).is_dir()]
+    said = [root] if root is not None else filter(None, os.environ.get("FCDD_DATA", "").split(os.pathsep))
+    named = [Path(path) for path in said]
+    missing = [str(path) for path in named if not path.is_dir()]
     if missing:
         origin = "root" if root is not None else f"$FCDD_DATA (folders separated by {os.pathsep!r})"
         told = f"{origin} names {', '.join(missing)}, which is not a folder; create it or correct the name"
         raise FileNotFoundError(told)
-    return [Path(root)] if root is not None else [cache(), *map(Path, named), DEBIAN]
+    return named if root is not None else [cache(), *named, DEBIAN]
 
 
 def find(inside: tuple[str, ...], files: tuple[str, ...] = (), root=None) -> Path | None:
-    """The first file or folder that exists, with all ``files`` (or their .gz) in it, looking in every place under every
-    name in ``inside``.
+    """The first file or folder named in ``inside`` that a place holds, with all ``files`` (or their .gz) in it.
 
     A place that itself ends in such a name counts too; any other does not, as data sets share their files' names.
     """
@@ -100,13 +107,14 @@ def locate(name: str, entry: Entry, root=None, may_download: bool = False) -> Pa
         entry.fetch()
         path = find(entry.places, entry.files, cache())
     if path is None:
-        raise FileNotFoundError(_how_to_get(name, entry, root))
+        looked = ", ".join(f"{place}/{part}" for place in places(root) for part in entry.places)
+        raise FileNotFoundError(how_to_get(name, entry, looked))
     logging.getLogger("fcdd").info("%s: read from %s", name, path)
     return path
 
 
-def _how_to_get(name: str, entry: Entry, root) -> str:
-    looked = ", ".join(f"{place}/{part}" for place in places(root) for part in entry.places)
+def how_to_get(name: str, entry: Entry, looked: str) -> str:
+    """What an error says about data that was not found where it was looked for."""
     ways = [f"put {entry.expects} there", "set $FCDD_DATA to the folder that holds it"]
     ways += [f"let it be fetched with: fcdd data {name} --download"] if entry.fetch else []
     return f"{name} was not found. Looked for {looked}. Either " + "; or ".join([*ways, *entry.hints]) + "."
@@ -121,15 +129,11 @@ def verify(path: Path) -> str:
     return found
 
 
-def by_torchvision(kind: str, **options) -> Callable:
-    """What fetches a data set into the cache by torchvision's class of that name, with its checksums."""
+def _by_torchvision(kind: str, **options) -> None:
+    """Fetches a data set into the cache as torchvision's class of that name does, with its checksums."""
+    from torchvision import datasets  # here, as it takes a while to import
 
-    def fetch() -> None:
-        from torchvision import datasets  # here, as it takes a while to import
-
-        getattr(datasets, kind)(cache(), **options, download=True)
-
-    return fetch
+    getattr(datasets, kind)(cache(), **options, download=True)
 
 
 def download(name: str, urls: dict[str, str], hashes: dict[str, str]) -> Path:
@@ -154,25 +158,18 @@ def download(name: str, urls: dict[str, str], hashes: dict[str, str]) -> Path:
 def _resume(part: Path, url: str, output: str, _) -> None:
     """A downloader for pooch that goes on behind what is in ``part``; its own keep nothing of a broken download."""
     start = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     try:
-        answer = urllib.request.urlopen(request, timeout=60)
-    except urllib.error.HTTPError as error:
+        answer = urlopen(Request(url, headers={"Range": f"bytes={start}-"} if start else {}), timeout=60)
+    except HTTPError as error:
         if error.code != 416:  # nothing is left to fetch
             raise
     else:
-        _append(answer, part, start if answer.status == 206 else 0)
+        start = start if answer.status == 206 else 0  # some servers start anew whatever they are asked
+        total = start + int(answer.headers.get("Content-Length", 0)) or None
+        with answer, part.open("ab") as file:
+            file.truncate(start)
+            with tqdm.wrapattr(file, "write", total=total, initial=start) as counted:
+                shutil.copyfileobj(answer, counted, 1 << 20)
+        if (done := part.stat().st_size) < (total or 0):
+            raise OSError(f"the connection ended after {done} of {total} bytes; try again to go on from there")
     os.replace(part, output)
-
-
-def _append(answer, part: Path, start: int) -> None:
-    """Writes an answer of the server behind the first ``start`` bytes of the file."""
-    total = start + int(answer.headers.get("Content-Length", 0)) or None
-    with answer, part.open("ab") as file, tqdm(total=total, initial=start, unit="B", unit_scale=True) as bar:
-        file.truncate(start)
-        while block := answer.read(1 << 20):
-            file.write(block)
-            bar.update(len(block))
-    if total and part.stat().st_size < total:
-        done = f"{part.stat().st_size} of {total} bytes"
-        raise OSError(f"the connection ended after {done}; try again to go on from there")

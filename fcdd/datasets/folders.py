@@ -46,11 +46,10 @@ class Pictures:
         return len(self.files)
 
     def __getitem__(self, index) -> torch.Tensor:
-        problems: list[str] = []
-        files = [self.files[k] for k in np.arange(len(self.files))[index]]
+        files, problems = [self.files[k] for k in np.arange(len(self.files))[index]], []
         images = _read(files, self.size, self.channels, problems, self.fit)
         if problems:
-            raise DataError(f"{len(problems)} pictures are damaged:\n" + "\n".join(f"- {p}" for p in problems))
+            raise DataError(f"{len(problems)} pictures are damaged:" + "".join(f"\n- {p}" for p in problems))
         return images
 
 
@@ -75,7 +74,7 @@ def folder(path, size: tuple[int, int] = (224, 224), channels: int = 3) -> Split
             raise FileNotFoundError(none)
         problems.append(none)
     if problems:
-        raise DataError(f"{len(problems)} problems in {path}:\n" + "\n".join(f"- {p}" for p in problems))
+        raise DataError(f"{len(problems)} problems in {path}:" + "".join(f"\n- {p}" for p in problems))
     nominal, anomalous = np.zeros(len(good), bool), np.array([file.parent.name != "good" for file in tests], bool)
     y = torch.from_numpy(np.where(anomalous, -1, 1))
     names = np.array([f"{file.parent.name}/{file.stem}" for file in tests])
@@ -88,7 +87,7 @@ def original_masks(split: Split) -> list[np.ndarray]:
 
     Papers evaluate at this size, named "original" here; ``split.test.masks`` are those at network resolution. Good
     images have blank ones. Takes what :func:`folder` gave, or a part of it. Raises FileNotFoundError if the files are
-    gone.
+    gone, :class:`DataError` if a mask cannot be read any more.
     """
     path, masks = Path(split.source), []
     for name in split.test.names:
@@ -97,9 +96,8 @@ def original_masks(split: Split) -> list[np.ndarray]:
         if image is None:
             raise FileNotFoundError(f"expected the picture {name} below {path / 'test'}; it was there when it was read")
         file = _masks_of(path, kind).get(stem)
-        width, height = _size(file or image)
-        blank = torch.zeros(1, 1, height, width, dtype=torch.uint8)
-        masks.append(_marked(blank if file is None else _read([file], (height, width), 1, [], _nearest))[0, 0].numpy())
+        width, height = _size(file or image) or (1, 1)
+        masks.append(_marked(Pictures([file], (height, width), 1, _nearest)[:])[0, 0].numpy())
     return masks
 
 
@@ -157,31 +155,28 @@ def class_folders(path, normal: str, size: tuple[int, int], channels: int = 3, *
 
 
 def read_tree(path: Path, size, channels: int = 3, fit: Callable = squeeze, classes: dict | None = None):
-    """Class names and arrays of a tree of one folder a class; the test pictures lie in ``test`` or ``val``.
-
-    ``classes`` maps a class to the names that its folder may have.
-    """
+    """Class names and arrays of a tree of one folder a class; the test pictures lie in ``test`` or ``val``."""
     test = next((path / part for part in ("test", "val") if (path / part).is_dir()), path / "test")
-    if classes is None:
-        classes = {folder.name: (folder.name,) for folder in sorted((path / "train").glob("*")) if folder.is_dir()}
-    arrays = {}
-    for part, where in (("train", path / "train"), ("test", test)):
-        files, labels = labelled_files(where, classes)
-        arrays |= {f"{part}_images": Pictures(files, size, channels, fit), f"{part}_labels": labels}
-    return tuple(classes), arrays
+    names, images, labels = read_classes(path / "train", size, channels, fit, classes)
+    _, test_images, test_labels = read_classes(test, size, channels, fit, classes or {name: (name,) for name in names})
+    return names, dict(train_images=images, train_labels=labels, test_images=test_images, test_labels=test_labels)
 
 
-def labelled_files(path: Path, classes: dict) -> tuple[list[str], torch.Tensor]:
-    """The pictures of a folder with one folder a class, and their labels. Raises FileNotFoundError for missing ones."""
+def read_classes(path: Path, size, channels: int = 3, fit: Callable = squeeze, classes: dict | None = None):
+    """Class names, :class:`Pictures` and labels of a folder with one folder a class.
+
+    ``classes`` maps a class to the names that its folder may have. Raises FileNotFoundError for missing ones.
+    """
     from torchvision.datasets.folder import make_dataset
 
+    classes = classes or {folder.name: (folder.name,) for folder in sorted(path.glob("*")) if folder.is_dir()}
     folders = [next((name for name in names if (path / name).is_dir()), names[0]) for names in classes.values()]
     missing = [folder for folder in folders if not (path / folder).is_dir()]
     if missing or not folders:
         raise FileNotFoundError(f"expected one folder a class in {path}, missing: {', '.join(missing[:5]) or 'all'}")
-    samples = make_dataset(path, {folder: k for k, folder in enumerate(folders)}, extensions=tuple(SUFFIXES))
-    order = sorted(samples, key=lambda sample: sample[1])
-    return [file for file, _ in order], torch.tensor([label for _, label in order])
+    found = make_dataset(path, {folder: k for k, folder in enumerate(folders)}, extensions=tuple(SUFFIXES))
+    files, labels = zip(*sorted(found, key=lambda sample: sample[1]), strict=True)
+    return tuple(classes), Pictures(files, size, channels, fit), torch.tensor(labels)
 
 
 def image_folder(path, size: tuple[int, int], channels: int = 3, without: Sequence[str] = ()) -> torch.Tensor:
@@ -202,9 +197,10 @@ def pictures(path: Path) -> list[Path]:
 
 def _eight_bit(image: Image.Image) -> Image.Image:
     """16-bit grey pictures brought to 8 bits; Pillow's own conversion would clip them to white."""
-    if not image.mode.startswith("I"):
-        return image
-    return Image.fromarray((np.asarray(image, np.float32) / 257).round().clip(0, 255).astype(np.uint8))
+    deep = image.mode.startswith("I")
+    return (
+        Image.fromarray((np.asarray(image, np.float32) / 257).round().clip(0, 255).astype(np.uint8)) if deep else image
+    )
 
 
 def pixels(file, size, channels: int = 3, fit: Callable = squeeze) -> np.ndarray:

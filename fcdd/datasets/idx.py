@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .fetch import FACTS, DataError, Entry, by_torchvision, download, listed
+from .fetch import FACTS, DataError, Entry, download, listed
 from .split import complete
 
 EMBEDDED = Path(__file__).parent / "embedded" / "fashion_mnist_small.npz"
@@ -24,21 +24,13 @@ FILES = FACTS["mnist"]["files"]
 CLOTHES = tuple(FACTS["fashion-mnist"]["classes"])
 
 
-def official(name: str, fetch=None, **reader) -> Entry:
-    """The entry of a data set in idx files.
-
-    ``reader``: upright, first, checked_in (a folder whose files alone are checked) and other checksums than the
-    registry's, ``unpacked``.
-    """
-    files, names = FACTS[name]["files"], tuple(FACTS[name]["classes"])
-    reader = {"unpacked": FACTS[name].get("unpacked", {})} | reader
-    return listed(
-        name,
-        read=partial(_read_files, names=names, files=files, **reader),
-        files=tuple(files.values()),
-        expects=f"its idx files ({', '.join(files.values())}, .gz or not)",
-        fetch=fetch,
-    )
+def official(name: str, checked: bool = True) -> Entry:
+    """The entry of a data set in idx files; ``checked`` compares them with the registry's sha256, where it has them."""
+    facts = FACTS[name]
+    files = tuple(facts["files"].values())
+    fetch = {"fetch": partial(_fetch, facts["places"][0], facts["packed"])} if "packed" in facts else {}
+    expects = f"its idx files ({', '.join(files)}, .gz or not)"
+    return listed(name, read=partial(_read, name=name, checked=checked), files=files, expects=expects, **fetch)
 
 
 def _fetch(folder: str, kind: str) -> None:
@@ -50,20 +42,21 @@ def _fetch(folder: str, kind: str) -> None:
     download(folder, urls, {file: f"md5:{md5}" for file, md5 in found.resources})
 
 
-def _read_files(path: Path, names, files, unpacked, upright=True, first=0, checked_in=""):
-    """Class names and arrays, images (N, 1, 28, 28) uint8; ``first`` is the lowest label in the files."""
-    known = unpacked if not checked_in or checked_in in path.parts else {}
-    arrays = {key: _read_idx(path, file, known.get(key)) for key, file in files.items()}
-    for part in {key.split("_")[0] for key in files}:
-        images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"] - first
-        if len(images) != len(labels) or labels.max() >= len(names) or labels.min() < 0:
+def _read(path: Path, name: str, checked: bool):
+    """Class names and arrays, images (N, 1, 28, 28) uint8."""
+    facts, count = FACTS[name], len(FACTS[name]["classes"])
+    known = facts.get("unpacked", {}) if checked and facts.get("checked_in", path.name) in path.parts else {}
+    arrays = {key: _read_idx(path, file, known.get(key)) for key, file in facts["files"].items()}
+    for part in {key.split("_")[0] for key in arrays}:
+        images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"] - facts.get("first", 0)
+        if len(images) != len(labels) or labels.max() >= count or labels.min() < 0:
             raise DataError(
                 f"the {part} files in {path} do not belong together: {len(images)} images, {len(labels)} labels from "
-                f"{int(labels.min())} to {int(labels.max())} for {len(names)} classes; fetch them again"
+                f"{int(labels.min())} to {int(labels.max())} for {count} classes; fetch them again"
             )
-        arrays[f"{part}_images"] = images if upright else images.transpose(2, 3).contiguous()
-        arrays[f"{part}_labels"] = labels
-    return names, complete(arrays)
+        images = images.transpose(2, 3).contiguous() if facts.get("turned") else images
+        arrays |= {f"{part}_images": images, f"{part}_labels": labels}
+    return facts["classes"], complete(arrays)
 
 
 def _read_idx(folder: Path, file: str, sha256: str | None) -> torch.Tensor:
@@ -78,8 +71,8 @@ def _read_idx(folder: Path, file: str, sha256: str | None) -> torch.Tensor:
     found = hashlib.sha256(raw).hexdigest()
     if sha256 and found != sha256:
         raise DataError(f"{path} is not the official file: expected sha256 {sha256}, got {found}; fetch it again")
-    array = torch.from_numpy(array.copy())
-    return array[:, None] if array.ndim == 3 else array.long()
+    tensor = torch.from_numpy(array.copy())
+    return tensor[:, None] if tensor.ndim == 3 else tensor.long()
 
 
 def _read_embedded(_=None):
@@ -91,13 +84,7 @@ def _read_embedded(_=None):
     return CLOTHES, {key: array.long() if "labels" in key else array for key, array in arrays.items()}
 
 
-ENTRIES = {
-    "fashion-mnist-small": listed(
-        "fashion-mnist-small", read=_read_embedded, source=lambda _: "the package itself (embedded subset)"
-    ),
-    "fashion-mnist": official("fashion-mnist", partial(_fetch, "fashion-mnist", "FashionMNIST")),
-    "mnist": official("mnist", partial(_fetch, "mnist", "MNIST")),
-    "notmnist": official("notmnist", checked_in="notMNIST_10k"),  # other copies hold other images
-    # The files of EMNIST hold every letter with rows and columns exchanged, and count from a = 1.
-    "emnist-letters": official("emnist-letters", by_torchvision("EMNIST", split="letters"), upright=False, first=1),
-}
+ENTRIES = {name: official(name) for name in ("fashion-mnist", "mnist", "notmnist", "emnist-letters")}
+ENTRIES["fashion-mnist-small"] = listed(
+    "fashion-mnist-small", read=_read_embedded, source=lambda _: "the package itself (embedded subset)"
+)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from . import fetch
 from .archives import unpack
-from .fetch import FACTS, listed, places
+from .fetch import FACTS, how_to_get, listed, places
 from .folders import folder
 from .split import Split
 
@@ -41,12 +41,8 @@ def mvtec(normal: str, root=None, size: tuple[int, int] = (224, 224), download: 
         path = find_category(normal, fetch.cache())
     if path is None:
         looked = ", ".join(f"{place}/mvtec*" for place in places(root))
-        raise FileNotFoundError(
-            f"MVTec-AD's {normal} was not found. Looked for {normal}/train/good in {looked}. Either get {OFFICIAL} "
-            "from https://www.mvtec.com/company/research/datasets/mvtec-ad (non-commercial use) and put it, or the "
-            f"folder it unpacks to, into {fetch.cache() / 'mvtec'}; or set $FCDD_DATA to the folder that holds it; or "
-            "let it be fetched with download=True (5.3 GB)."
-        )
+        told = how_to_get(f"MVTec-AD's {normal}", ENTRIES["mvtec"], f"{normal}/train/good in {looked}")
+        raise FileNotFoundError(told)
     return replace(folder(path, size), name=f"mvtec/{normal}")
 
 

@@ -7,7 +7,7 @@ import torch
 from PIL import Image, ImageOps
 
 from .archives import BROKEN
-from .fetch import DataError, by_torchvision, listed, verify
+from .fetch import DataError, listed, verify
 from .folders import Pictures
 from .split import complete
 
@@ -35,4 +35,4 @@ def _read(path: Path):
     return tuple(map(str, names)), complete({"train_images": images, "train_labels": labels})
 
 
-ENTRIES = {"omniglot": listed("omniglot", read=_read, fetch=by_torchvision("Omniglot", background=True))}
+ENTRIES = {"omniglot": listed("omniglot", read=_read)}

@@ -56,10 +56,10 @@ def one_vs_rest(
 ) -> Split:
     """Splits labelled images into a nominal class and the rest; the n nominal training images are all kept.
 
-    ``arrays`` maps train_images, train_labels, test_images, test_labels to tensors (images also to
-    ``Pictures``). ``pollution`` is the share of anomalies among the unlabelled images,
-    p / (n + p), from all other classes; ``labelled`` the share of labelled anomalies (-1) among all, m / (n + p + m),
-    from ``known_classes`` other classes that ``seed`` draws. No image is both. Source: Ruff et al. 2020, Deep SAD, 4.2.
+    ``arrays`` maps train_images, train_labels, test_images, test_labels to tensors (images also to ``Pictures``).
+    ``pollution`` is the share of anomalies among the unlabelled images, p / (n + p), from all other classes;
+    ``labelled`` that of labelled anomalies (-1) among all, m / (n + p + m), from ``known_classes`` other classes that
+    ``seed`` draws. No image is both. Source: Ruff et al. 2020, Deep SAD, 4.2.
     Raises ValueError for shares outside [0, 0.9], another number of classes, or if there are too few images.
     """
     for share, what in ((labelled, "labelled share"), (pollution, "pollution")):
@@ -69,8 +69,7 @@ def one_vs_rest(
     classes = np.setdiff1d(labels, [label])  # those of which there are images
     if known_classes not in range(1, max(2, len(classes) + 1)):
         raise ValueError(f"expected known_classes from 1 to the {len(classes)} others, got {known_classes}")
-    nominal = np.flatnonzero(labels == label)
-    rng = np.random.default_rng(seed)
+    nominal, rng = np.flatnonzero(labels == label), np.random.default_rng(seed)
     mixed = _number(pollution, len(nominal))
     known = _draw_known(rng, labels, classes, known_classes, _number(labelled, len(nominal) + mixed))
     # The official Deep SAD code draws the two independently, so that one image may be labelled and unlabelled at once.
@@ -108,7 +107,4 @@ def _draw(rng, pool: np.ndarray, count: int, whose: str) -> np.ndarray:
 def complete(arrays: dict) -> dict:
     """Arrays of a data set with one part only: it serves as both the training and the test images."""
     other = {"train": "test", "test": "train"}
-    for key in list(arrays):
-        part, kind = key.split("_")
-        arrays.setdefault(f"{other[part]}_{kind}", arrays[key])
-    return arrays
+    return {key.replace(part, other[part]): arrays[key] for key in arrays for part in other if part in key} | arrays

@@ -16,16 +16,7 @@ TEXTURES = tuple(FACTS["textures"]["classes"])
 SEAM = 288  # columns left of it train, columns right of it test: 288 and 224 wide
 
 
-def textures(
-    normal: str,
-    *,
-    size: int = 128,
-    seed: int = 0,
-    train: int = 200,
-    test_good: int = 30,
-    test_each: int = 10,
-    channels: int = 1,
-) -> Split:
+def textures(normal: str, *, size=128, seed=0, train=200, test_good=30, test_each=10, channels=1) -> Split:
     """Windows of one photograph: ``train`` good ones, ``test_good`` good ones, ``test_each`` of every defect.
 
     ``normal`` is one of :data:`TEXTURES`; ``size`` the side of a window in px, at most 224; ``seed`` draws windows and
@@ -36,32 +27,26 @@ def textures(
     if normal not in TEXTURES:
         raise ValueError(f"unknown texture {normal!r}; known: {', '.join(TEXTURES)}")
     if not 16 <= size <= 512 - SEAM or channels not in (1, 3):
-        raise ValueError(
-            f"expected windows of 16 to {512 - SEAM} px with 1 or 3 channels, got {size} px, {channels} channels"
-        )
+        wanted = f"expected windows of 16 to {512 - SEAM} px with 1 or 3 channels"
+        raise ValueError(f"{wanted}, got {size} px, {channels} channels")
     from skimage import data  # here, because scikit-image takes a while to import
 
     photograph, rng = getattr(data, normal)(), np.random.default_rng([seed, TEXTURES.index(normal)])
     good = _windows(photograph[:, :SEAM], size, train, rng)
     kinds = ["good"] * test_good + [kind for kind in DEFECTS for _ in range(test_each)]
     clean = _windows(photograph[:, SEAM:], size, len(kinds), rng)
-    damaged = np.stack(
-        [image if kind == "good" else damage(image, kind, rng) for image, kind in zip(clean, kinds, strict=True)]
-    )
-    anomalous = np.array([kind != "good" for kind in kinds])
+    pairs = zip(clean, kinds, strict=True)
+    damaged = np.stack([image if kind == "good" else damage(image, kind, rng) for image, kind in pairs])
+    anomalous = np.array(kinds) != "good"
     names = np.array([f"{kind}/{kinds[:i].count(kind):03}" for i, kind in enumerate(kinds)])
     masks = torch.from_numpy(damaged != clean)[:, None]
 
     def stack(images):
         return torch.from_numpy(images)[:, None].repeat(1, channels, 1, 1)
 
-    return Split(
-        f"textures/{normal}",
-        "good",
-        Images(stack(good), torch.zeros(train, dtype=torch.int64), np.zeros(train, bool), np.full(train, "good")),
-        Images(stack(damaged), torch.from_numpy(np.where(anomalous, -1, 1)), anomalous, names, masks),
-        "scikit-image's photographs, defects drawn",
-    )
+    nominal = Images(stack(good), torch.zeros(train, dtype=torch.int64), np.zeros(train, bool), np.full(train, "good"))
+    test = Images(stack(damaged), torch.from_numpy(np.where(anomalous, -1, 1)), anomalous, names, masks)
+    return Split(f"textures/{normal}", "good", nominal, test, "scikit-image's photographs, defects drawn")
 
 
 def _windows(region, size, count, rng) -> np.ndarray:

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import torch
 
-from .fetch import FACTS, DataError, by_torchvision, listed
+from .fetch import FACTS, DataError, listed
 from .folders import Pictures
 
 CLASSES = tuple(FACTS["voc"]["classes"])
@@ -26,7 +26,7 @@ def _read(path: Path, normal: str | None = None, size: tuple[int, int] = (224, 2
     for part, image_set in (("train", "train"), ("test", "val")):
         try:
             found = VOCDetection(path.parents[1], year="2007", image_set=image_set)
-            shown = [_objects(file) for file in found.annotations]
+            shown = [[e.text for e in ElementTree.parse(file).findall("object/name")] for file in found.annotations]
         except (OSError, ElementTree.ParseError) as error:
             raise DataError(f"{path} is not complete or damaged ({error}); fetch it again") from error
         labels = [CLASSES.index(normal if normal in names else names[0]) for names in shown]
@@ -34,8 +34,4 @@ def _read(path: Path, normal: str | None = None, size: tuple[int, int] = (224, 2
     return CLASSES, arrays
 
 
-def _objects(annotation: str) -> list[str]:
-    return [element.text for element in ElementTree.parse(annotation).findall("object/name")]
-
-
-ENTRIES = {"voc": listed("voc", read=_read, fetch=by_torchvision("VOCDetection", year="2007", image_set="train"))}
+ENTRIES = {"voc": listed("voc", read=_read)}

@@ -1,6 +1,6 @@
 """Makes the subset of Fashion-MNIST inside the package: the first 1,000 training and 200 test images of every class.
 
-Run it with the official files at hand (see fcdd.datasets.load): python scripts/make_fashion_mnist_small.py
+Run it where the official files are found: python -m fcdd.datasets.embedded.make_fashion_mnist_small
 It prints the sha256 that fcdd/datasets/idx.py holds; the same files give the same bytes.
 """
 
@@ -8,15 +8,15 @@ import hashlib
 
 import numpy as np
 
-from fcdd.datasets.idx import EMBEDDED, read_family
+from fcdd import datasets
+from fcdd.datasets import fetch, idx
 
-official, source = read_family("fashion-mnist")
-arrays = {}
+entry, arrays = datasets.REGISTRY["fashion-mnist"], {}
+_, official = entry.read(fetch.locate("fashion-mnist", entry))
 for part, count in (("train", 1000), ("test", 200)):
     labels = official[f"{part}_labels"].numpy()
     first = np.sort(np.concatenate([np.flatnonzero(labels == k)[:count] for k in range(10)]))
     arrays[f"{part}_images"] = official[f"{part}_images"].numpy()[first]
     arrays[f"{part}_labels"] = labels[first].astype(np.uint8)
-np.savez_compressed(EMBEDDED, **arrays)
-print(f"{EMBEDDED.name}: {EMBEDDED.stat().st_size:,} bytes from {source}")
-print("sha256", hashlib.sha256(EMBEDDED.read_bytes()).hexdigest())
+np.savez_compressed(idx.EMBEDDED, **arrays)
+print(f"{idx.EMBEDDED}: sha256 {hashlib.sha256(idx.EMBEDDED.read_bytes()).hexdigest()}")
