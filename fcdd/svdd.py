@@ -3,11 +3,12 @@
 Taught in: chapter 01
 """
 
-import sys
 import warnings
+from collections import OrderedDict
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from scipy.spatial.distance import pdist
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.exceptions import ConvergenceWarning
@@ -15,10 +16,11 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm import tqdm
 
+from .checks import as_labels
+
 KERNELS = ("linear", "poly", "rbf", "precomputed")
 GAMMA_RULES = ("scale", "median", "nearest", "rejection")
 WORKING_SET = 256  # variables optimised at once: one GEMM of 256 kernel rows, one 256 x 256 subproblem
-MOST = np.finfo(float).max
 BLOCK_ENTRIES = 2**24  # kernel entries held at once while scoring: 128 MB
 
 
@@ -44,14 +46,11 @@ class SVDD(OutlierMixin, BaseEstimator):
     C : overrides nu. C >= 1 (also np.inf) never binds without labelled anomalies: the hard margin. C n < 1 is
         infeasible.
     C_negative : the same for labelled anomalies; None means C. np.inf demands that each lies outside.
-    gamma : a number, or a rule (1 if the data have no spread):
-        "scale": 1 / (features * variance of X), as in scikit-learn;
-        "median": 1/s^2, s the median distance of two samples (of 1,000 drawn with `seed`);
-        "nearest": 1/s^2, s the mean distance to the nearest neighbour (of 1,000 drawn with `seed`);
-        "rejection": 1/s^2 with nu as the target rejection rate. The fraction of support vectors of the *hard-margin*
-        sphere bounds the expected leave-one-out error and falls as s grows (for the soft sphere it is never below
-        nu); bisection between "nearest" and twice the data's radius gives the tightest description, the smallest s, for
-        which that fraction is at most nu. About ten extra fits.
+    gamma : a number, or a rule (1 if the data have no spread), the last three on 1,000 samples drawn with `seed`:
+        "scale" is 1 / (features * variance of X), as in scikit-learn; "median" 1/s^2, s the median distance of two
+        samples; "nearest" 1/s^2, s the mean distance to the nearest neighbour; "rejection" the smallest s for which the
+        fraction of support vectors of the *hard-margin* sphere, which bounds the expected leave-one-out error and falls
+        as s grows, is at most nu: by bisection between "nearest" and twice the data's radius, about ten extra fits.
     width : Tax & Duin's s in exp(-|x - y|^2 / s^2), that is gamma = 1 / s^2; overrides gamma. For the other convention,
         exp(-|x - y|^2 / (2 sigma^2)), pass width = sqrt(2) * sigma.
     tol : stop when the KKT gap is at most tol times the dual value (the multiplier-weighted mean squared distance to
@@ -64,16 +63,14 @@ class SVDD(OutlierMixin, BaseEstimator):
 
     Attributes
     ----------
-    alpha_ : (n,) multipliers, negative for labelled anomalies, sum 1.
-    support_ : indices of the samples with alpha_ != 0. support_vectors_ : those samples (None if precomputed).
-    center_ : (features,) for the linear kernel; None otherwise, where it is known only through alpha_.
+    alpha_ : (n,) multipliers, negative for labelled anomalies, sum 1. support_ : indices where they are not 0.
+    support_vectors_ : those samples (None if precomputed). center_ : (features,), of the linear kernel only.
     radius_, offset_ : R and -R^2. R^2 is the largest squared distance among samples whose multiplier can still grow:
         the unbounded support vectors, up to the KKT gap. So no sample outside has alpha_i < C, and the bound on
         outliers holds exactly. Where no support vector is unbounded, any R between the inside and the outside samples
         is optimal and this is the smallest; where all are at C (nu = 1), R reaches the nearest sample.
-    dual_value_, kkt_gap_ : the dual objective; the KKT gap relative to it.
-    n_iter_ : pair steps taken. gamma_ : number used, None if the kernel has none.
-    leave_one_out_bound_ : #support vectors / n, which bounds the expected leave-one-out error.
+    dual_value_, kkt_gap_ : the dual objective; the KKT gap relative to it. n_iter_ : pair steps taken.
+    gamma_ : number used, None if the kernel has none. leave_one_out_bound_ : #support vectors / n.
     """
 
     kernel: object = "rbf"
@@ -96,21 +93,10 @@ class SVDD(OutlierMixin, BaseEstimator):
         return tags
 
     def fit(self, X, y=None, *, masks=None):
-        """Solve the dual on X.
+        """Solve the dual on X: (N, features), or images (N, C, H, W), uint8 or float in [0, 1]; array or tensor; (N, N)
+        if precomputed. y: None, or (N,) of +1 nominal, 0 unlabelled (taken as nominal), -1 anomalous. Returns self.
 
-        Parameters
-        ----------
-        X : (N, features), or images (N, C, H, W), uint8 or float in [0, 1]; array or tensor; (N, N) if precomputed.
-        y : None, or (N,) of +1 nominal, 0 unlabelled (taken as nominal), -1 anomalous.
-        masks : None; SVDD has no anomaly maps to supervise.
-
-        Returns
-        -------
-        SVDD, self.
-
-        Raises
-        ------
-        ValueError : for parameters out of range, bad samples or labels, masks, or C n < 1.
+        Raises ValueError for parameters out of range, bad samples or labels, masks, or C n < 1.
         """
         if masks is not None:
             raise ValueError("SVDD describes whole samples: expected masks=None, got masks; use fcdd.FCDD for masks")
@@ -200,7 +186,7 @@ class SVDD(OutlierMixin, BaseEstimator):
         if self.kernel == "poly":
             K = (self.gamma_ * K + self.coef0) ** self.degree
         elif self.kernel == "rbf":
-            xp = np if isinstance(A, np.ndarray) else sys.modules["torch"]
+            xp = np if isinstance(A, np.ndarray) else torch
             K -= xp.einsum("ij,ij->i", A, A)[:, None] / 2
             K -= xp.einsum("ij,ij->i", B, B) / 2
             xp.clip(K, None, 0, out=K)  # rounding must not make a squared distance negative
@@ -255,9 +241,8 @@ class SVDD(OutlierMixin, BaseEstimator):
 
         if fraction(wide) > self.nu:
             warnings.warn(
-                f'gamma="rejection": expected a width with a fraction of support vectors of at most nu = '
-                f"{self.nu}, got none up to {wide:.3g}, twice the data's radius; taking that; raise nu or "
-                "add samples",
+                f'gamma="rejection": no width up to {wide:.3g}, twice the data\'s radius, has a fraction of support '
+                f"vectors of at most nu = {self.nu}; taking that width; raise nu or add samples",
                 stacklevel=4,
             )
             return wide
@@ -288,10 +273,7 @@ class SVDD(OutlierMixin, BaseEstimator):
         n = nominal.sum()
         C = 1 / (self.nu * n) if self.C is None else self.C
         if C * n < 1 - 1e-9:
-            raise ValueError(
-                f"infeasible: the multipliers of {n} nominal samples sum to 1, expected C >= 1/n = "
-                f"{1 / n:.3g}, got C={C}; raise C, or leave C=None and set nu in (0, 1]"
-            )
+            raise ValueError(f"infeasible: expected C >= 1/n = {1 / n:.3g} for {n} nominal samples, got {C}; raise C")
         negative = C if self.C_negative is None else self.C_negative
         return np.where(nominal, 0.0, -negative), np.where(nominal, C, 0.0)
 
@@ -305,10 +287,10 @@ class SVDD(OutlierMixin, BaseEstimator):
         if self.gamma == "rejection" and self.kernel != "rbf":
             raise ValueError(f'gamma="rejection" chooses an rbf width, got kernel={self.kernel!r}; give a number')
         _put(self.device)
-        for name, optional, most in (("C", True, np.inf), ("C_negative", True, np.inf), ("width", True, MOST),
-                                     ("tol", False, MOST), ("gamma", False, MOST)):  # fmt: skip
-            value = getattr(self, name)
-            if not (optional and value is None or isinstance(value, str)) and (value is None or not 0 < value <= most):
+        for name in ("C", "C_negative", "width", "gamma", "tol"):
+            value, most = getattr(self, name), np.inf if name in ("C", "C_negative") else np.finfo(float).max
+            fine = name not in ("gamma", "tol") if value is None else isinstance(value, str) or 0 < value <= most
+            if not fine:
                 raise ValueError(f"{name}: expected a positive number, got {value!r}")
 
     def _check_X(self, X, reset):
@@ -316,7 +298,7 @@ class SVDD(OutlierMixin, BaseEstimator):
         if hasattr(X, "detach"):  # a torch tensor, on any device
             X = X.detach().cpu().numpy()
         ndim = getattr(X, "ndim", 2)
-        if ndim not in (0, 1, 2, 4):
+        if ndim == 3 or ndim > 4:
             raise ValueError(
                 f"X: expected (N, features) or images (N, C, H, W), got {ndim} dimensions {X.shape}; "
                 "add the channel axis, X[:, None], or flatten, X.reshape(len(X), -1)"
@@ -334,19 +316,13 @@ class SVDD(OutlierMixin, BaseEstimator):
 
 def _put(device, large: bool = False):
     """What brings arrays to where kernels are computed: to the GPU in float64 (MPS has none), or nothing."""
-    if str(device) == "cpu" or (device == "auto" and not large):
+    device, gpus = str(device), [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    known = ["auto", "cpu", *(["cuda", *gpus] if gpus else [])]
+    if device not in known:
+        raise ValueError(f"device: SVDD is solved on the CPU and scores in float64, expected {known}, got {device!r}")
+    if device == "cpu" or (device == "auto" and not (large and gpus)):
         return np.asarray
-    import torch  # here, because it takes seconds, and small samples need NumPy only
-
-    known = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-    if device == "auto" and not known:
-        return np.asarray
-    if known and str(device) in ("auto", "cuda", *known):
-        return lambda array: torch.from_numpy(array).to(str(device).replace("auto", "cuda"))
-    raise ValueError(
-        f"device: SVDD is solved on the CPU and scores in float64 there or on CUDA, expected one of "
-        f"{', '.join(['auto', 'cpu', *known])}, got {str(device)!r}"
-    )
+    return lambda array: torch.from_numpy(array).to(device.replace("auto", "cuda"))
 
 
 def _flat_images(X):
@@ -365,19 +341,7 @@ def _flat_images(X):
 
 def _check_labels(y, n):
     """Which samples are nominal, (n,) bool."""
-    if y is None:
-        return np.ones(n, dtype=bool)
-    y = np.asarray(y.detach().cpu() if hasattr(y, "detach") else y)
-    if y.shape != (n,):
-        raise ValueError(f"y: expected one label a sample, shape ({n},), got {y.shape}")
-    if not np.isin(y, (-1, 0, 1)).all():
-        raise ValueError(
-            f"y: expected +1 (nominal), 0 (unlabelled) or -1 (anomalous), got {np.unique(y)[:10]}; map "
-            "other labels first, or leave y=None if all are nominal"
-        )
-    if not (y >= 0).any():
-        raise ValueError("y: expected at least one nominal (+1) or unlabelled (0) sample, got only -1")
-    return y >= 0
+    return as_labels(None if y is None else np.array(y.cpu() if isinstance(y, torch.Tensor) else y), n).numpy() >= 0
 
 
 def _distance_rule(X, rule, seed):
@@ -397,24 +361,19 @@ class _RowCache:
     """Kernel rows, computed many at a time and kept, the least recently used given up first."""
 
     def __init__(self, compute, n, megabytes):
-        slots = int(np.clip(megabytes * 2**20 / (8 * n), min(n, WORKING_SET), n))
-        self.compute, self.clock = compute, 0
-        self.rows, self.owner, self.used = np.empty((slots, n)), np.full(slots, -1), np.zeros(slots, dtype=int)
-        self.slot = np.full(n, -1)
+        self.compute, self.rows = compute, OrderedDict()
+        self.limit = max(int(megabytes * 2**20 / (8 * n)), WORKING_SET)
 
     def __getitem__(self, index):
         """Rows of K, (len(index), n); at most WORKING_SET distinct ones at once."""
-        self.clock += 1
-        held = self.slot[index] >= 0
-        self.used[self.slot[index[held]]] = self.clock
-        missing = index[~held]
-        if len(missing):
-            free = np.argsort(self.used, kind="stable")[: len(missing)]
-            evicted = self.owner[free]
-            self.slot[evicted[evicted >= 0]] = -1
-            self.rows[free] = self.compute(missing)
-            self.owner[free], self.slot[missing], self.used[free] = missing, free, self.clock
-        return self.rows[self.slot[index]]
+        missing = np.array([i for i in index if i not in self.rows], dtype=int)
+        if len(missing):  # copied, or one row would keep its whole block
+            self.rows.update((i, row.copy()) for i, row in zip(missing, self.compute(missing), strict=True))
+        for i in index:
+            self.rows.move_to_end(i)
+        while len(self.rows) > self.limit:
+            self.rows.popitem(last=False)
+        return np.stack([self.rows[i] for i in index])
 
 
 def _start(cache, diagonal, nominal, high, rng):
@@ -454,15 +413,8 @@ def _solve(cache, diagonal, low, high, alpha, tol, max_iter):
         # Those that most want to grow and those that most want to shrink, half each.
         work = np.union1d(np.argpartition(-up, half - 1)[:half], np.argpartition(down, half - 1)[:half])
         rows = cache[work]
-        new, taken = _pair_steps(
-            rows[:, work],
-            slope[work],
-            alpha[work],
-            low[work],
-            high[work],
-            max(0.1 * gap, 0.5 * tol * scale),
-            max_iter - steps,
-        )
+        least, box = max(0.1 * gap, 0.5 * tol * scale), (low[work], high[work])
+        new, taken = _pair_steps(rows[:, work], slope[work], alpha[work], *box, least, max_iter - steps)
         slope -= 2 * (new - alpha[work]) @ rows
         alpha[work] = new
         steps += taken
