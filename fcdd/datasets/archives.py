@@ -8,6 +8,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,7 @@ def _recall(kept: Path) -> dict | None:
     try:
         with np.load(kept) as arrays:
             return dict(arrays)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except BROKEN as error:
         logging.getLogger("fcdd").warning("%s is damaged (%s) and is made again", kept, error)
@@ -77,7 +78,7 @@ def _keep(kept: Path, arrays: dict) -> dict:
             np.savez(file, **arrays)
         os.replace(unfinished, kept)
     except OSError as error:  # no room, or a folder that only others may write: slower, but no reason to stop
-        if unfinished.is_file():
+        with suppress(OSError):
             unfinished.unlink()
         logging.getLogger("fcdd").warning("%s could not be written (%s); it is decoded anew each time", kept, error)
     return arrays

@@ -1,6 +1,7 @@
 """Images from folders: MVTec-style trees with masks, trees of one folder a class, and plain folders of pictures."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -116,8 +117,8 @@ def _mask_files(path: Path, defects, tests, problems: list[str]) -> list[Path | 
             if None not in sizes and sizes[0] != sizes[1]:
                 problems.append("{}: {}×{} px, but its image has {}×{}".format(mask, *sizes[1], *sizes[0]))
     used = {*found, None}
-    for mask in (mask for kind in sorted(masks) for mask in masks[kind].values() if mask not in used):
-        problems.append(f"{mask}: there is no image for this mask in {path / 'test' / mask.parent.name}")
+    unused = [mask for kind in sorted(masks) for mask in masks[kind].values() if mask not in used]
+    problems += [f"{mask}: there is no image for this mask in {path / 'test' / mask.parent.name}" for mask in unused]
     full = {file.parent for file in tests}
     problems += [f"{defect}: empty; put images there or remove it" for defect in defects if defect not in full]
     return found
@@ -130,11 +131,8 @@ def _masks_of(path: Path, kind: str) -> dict[str, Path]:
 
 def _size(file: Path) -> tuple[int, int] | None:
     """(width, height), from the header alone; None if it cannot be read, which is noticed when the pixels are."""
-    try:
-        with Image.open(file) as image:
-            return image.size
-    except (UnidentifiedImageError, OSError):
-        return None
+    with suppress(UnidentifiedImageError, OSError), Image.open(file) as image:
+        return image.size
 
 
 def _marked(masks: torch.Tensor) -> torch.Tensor:
@@ -195,18 +193,12 @@ def pictures(path: Path) -> list[Path]:
     return sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """16-bit grey pictures brought to 8 bits; Pillow's own conversion would clip them to white."""
-    deep = image.mode.startswith("I")
-    return (
-        Image.fromarray((np.asarray(image, np.float32) / 257).round().clip(0, 255).astype(np.uint8)) if deep else image
-    )
-
-
 def pixels(file, size, channels: int = 3, fit: Callable = squeeze) -> np.ndarray:
-    """One picture, a path or an open file, as (C, H, W) uint8."""
+    """One picture, a path or an open file, as (C, H, W) uint8. 16-bit greys are scaled: Pillow clips them to white."""
     with Image.open(file) as image:
-        array = np.asarray(fit(_eight_bit(image).convert("L" if channels == 1 else "RGB"), size))
+        if image.mode.startswith("I"):
+            image = Image.fromarray((np.asarray(image, np.float32) / 257).round().clip(0, 255).astype(np.uint8))
+        array = np.asarray(fit(image.convert("L" if channels == 1 else "RGB"), size))
     return array[None] if channels == 1 else array.transpose(2, 0, 1)
 
 
