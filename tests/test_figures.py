@@ -17,7 +17,7 @@ import pytest
 import fcdd
 from fcdd import figures
 from fcdd_study import chapters
-from fcdd_study.figures import ch01_svdd, ch07_clever_hans, shared
+from fcdd_study.figures import ch01_svdd, ch04_hsc, ch07_clever_hans, shared
 from fcdd_study.figures import ch08_study as plots
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
@@ -164,6 +164,18 @@ SIX = list("abcdef")
 )
 def test_no_method_is_left_out(draw):
     assert [name[0] for name in legend(draw())] == SIX
+
+
+@pytest.mark.parametrize("draw", [lambda table: ch04_hsc.bars(table, "method", ""), plots.method_spread])
+def test_the_same_table_gives_the_same_picture(draw):
+    table = pd.DataFrame({"method": ["a", "b", "a", "b"], "auroc": [0.6, 0.7, 0.8, 0.9]})
+
+    def pixels():
+        canvas = draw(table).canvas
+        canvas.draw()
+        return np.asarray(canvas.buffer_rgba())
+
+    np.testing.assert_array_equal(pixels(), pixels())
 
 
 class Interval:

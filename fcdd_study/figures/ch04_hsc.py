@@ -5,7 +5,7 @@ import seaborn as sns
 
 from fcdd.figures import NOMINAL, image_grid, score_histogram
 
-from .shared import curves, heatmap_rows, trend
+from .shared import curves, dots, heatmap_rows, trend
 from .style import lineage, stamp
 
 __all__ = ["bars", "curves", "heatmap_rows", "image_grid", "lineage", "score_histogram", "stamp", "trend"]
@@ -16,7 +16,7 @@ def bars(table, x: str, xlabel: str):
     figure, axes = plt.subplots(figsize=(7, 3.2))
     sns.barplot(table, x=x, y="auroc", errorbar=None, color=NOMINAL, alpha=0.75, ax=axes)
     axes.bar_label(axes.containers[0], fmt="%.2f", fontsize=9, label_type="center", color="white")
-    sns.stripplot(table, x=x, y="auroc", color="black", size=4, jitter=0.08, ax=axes)
+    dots(axes, table, x, table[x].unique(), jitter=0.08, color="black")
     axes.axhline(0.5, color="0.6", lw=1, ls=":")
     axes.set(xlabel=xlabel, ylabel="AUROC", ylim=(min(0.4, table["auroc"].min() - 0.05), 1))
     if sum(map(len, map(str, table[x].unique()))) > 45:

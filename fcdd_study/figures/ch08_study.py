@@ -7,6 +7,7 @@ from sklearn.isotonic import isotonic_regression
 
 from fcdd.figures import ANOMALOUS, NOMINAL
 
+from .shared import dots
 from .style import ORANGE, stamp
 
 __all__ = ["ablations", "auroc_table", "critical_difference", "method_spread", "stamp", "summary"]
@@ -29,7 +30,7 @@ def method_spread(table, order=None):
     """AUROC of every run, a column a method, with the mean of each."""
     figure, axes = plt.subplots(figsize=(7, 3.4))
     order = list(order or table["method"].unique())
-    sns.stripplot(table, x="method", y="auroc", order=order, ax=axes, size=4, alpha=0.6, color=NOMINAL, jitter=0.18)
+    dots(axes, table[table["method"].isin(order)], "method", order, jitter=0.18, alpha=0.6, color=NOMINAL)
     means = table.groupby("method")["auroc"].mean().reindex(order)
     axes.scatter(range(len(order)), means, marker="_", s=900, color=ANOMALOUS, zorder=3, label="mean")
     axes.axhline(0.5, color="0.6", lw=1, ls=":")

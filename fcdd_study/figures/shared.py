@@ -23,6 +23,13 @@ def curves(x, named: dict, xlabel: str, ylabel: str, **limits):
     return figure
 
 
+def dots(axes, table, x: str, order, jitter: float, **look) -> None:
+    """AUROC of every row of a table as a dot, in its column of ``order``, moved sideways the same way each time."""
+    aside = jitter * (2 * (0.618 * np.arange(len(table)) % 1) - 1)  # the golden section spreads any number evenly
+    axes.scatter(table[x].map(list(order).index) + aside, table["auroc"], s=16, lw=0, zorder=3, **look)
+    axes.set_xticks(range(len(order)), order)
+
+
 def heatmap_rows(nominal, anomalous, nominal_maps, anomalous_maps, masks=None, quantile: float = 0.85):
     """The paper's figure: nominal images, anomalous images, their heatmaps on one scale, and masks if there are any."""
     heat = explain.for_display(np.concatenate([nominal_maps, anomalous_maps]), quantile)
