@@ -308,12 +308,24 @@ def test_radius_of_one_class_is_the_threshold(fitted, boots):
         assert outside.mean() == pytest.approx(detector.nu, abs=0.01)
 
 
-def test_soft_boundary(boots):
+def test_soft_boundary(boots, monkeypatch):
     options = {"objective": "soft-boundary", "epochs": 6, "nu": 0.2, "batch_size": 50}
+    batches, after = [], fcdd.DeepSVDD._after_batch
+    monkeypatch.setattr(
+        fcdd.DeepSVDD,
+        "_after_batch",
+        lambda self, epoch, z: (batches.append(z.detach().clone()), after(self, epoch, z)),
+    )
     moving = make("DeepSVDD", warmup_epochs=2, **options).fit(boots.train.images)
-    assert isinstance(moving.radius_, float)
-    # R is the (1 - nu)-quantile of the distances of the last batch, in training mode: near that of all images.
-    assert moving.radius_**2 == pytest.approx(-moving.offset_, rel=0.4)
+    assert isinstance(moving.radius_, float) and len(batches) == 6 * 6
+    # R is the (1 - nu)-quantile of the distances of the last batch, as it was in training ...
+    distances = (batches[-1] - moving.center_).norm(dim=1).double().numpy()
+    assert moving.radius_ == pytest.approx(np.quantile(distances, 0.8), rel=1e-6)
+    assert (distances > moving.radius_).sum() == 10
+    # ... so the share outside of all training images is nu up to the sampling error of 50 images, twice the deviation.
+    outside = (moving.anomaly_score(boots.train.images) > moving.radius_**2).mean()
+    assert outside == pytest.approx(0.2, abs=2 * np.sqrt(0.2 * 0.8 / 50))
+    monkeypatch.undo()
     resting = make("DeepSVDD", warmup_epochs=6, **options).fit(boots.train.images)
     # Before the radius moves it is 0, and the loss the one-class loss divided by nu.
     plain = make("DeepSVDD", epochs=6, nu=0.2, batch_size=50).fit(boots.train.images)

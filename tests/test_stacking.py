@@ -366,8 +366,12 @@ def test_too_little_memory_halves_the_stack(float32, classes, monkeypatch):
         fit_all(make("FCDD", 2), classes[:2])
 
 
-def test_autocast_ranks_alike(boots):
-    """In bfloat16, where the hardware has it, stacked and alone rank the test images as well."""
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_autocast_ranks_alike(boots, kind, monkeypatch):
+    """In bfloat16, which this CPU may only imitate, stacked and alone rank the test images as well as in float32."""
+    monkeypatch.setattr(
+        training, "mixed_precision", lambda device: torch.autocast(device.type, torch.bfloat16, kind == torch.bfloat16)
+    )
     options = {"network": "fcdd_cnn28", "epochs": 6, "batch_size": 32, "device": "cpu"}
     alone = [fcdd.FCDD(**options, seed=seed).fit(boots.train.images) for seed in range(2)]
     stacked = fit_all([fcdd.FCDD(**options, seed=seed) for seed in range(2)], [boots.train.images] * 2)
