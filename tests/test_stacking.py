@@ -366,7 +366,7 @@ def test_too_little_memory_halves_the_stack(float32, classes, monkeypatch):
         fit_all(make("FCDD", 2), classes[:2])
 
 
-@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", [torch.float32, pytest.param(torch.bfloat16, marks=pytest.mark.slow)])
 def test_autocast_ranks_alike(boots, kind, monkeypatch):
     """In bfloat16, which this CPU may only imitate, stacked and alone rank the test images as well as in float32."""
     monkeypatch.setattr(
