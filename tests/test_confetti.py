@@ -10,7 +10,7 @@ from scipy import ndimage, stats
 
 from fcdd import confetti as module
 from fcdd.confetti import confetti, confetti_with_masks
-from fcdd.datasets import mvtec
+from fcdd.datasets import fetch, mvtec
 
 
 def grey(n, value=255, size=(240, 240), channels=3):
@@ -161,7 +161,7 @@ def test_confetti_on_a_gpu():
 def test_confetti_on_real_bottles(tmp_path, monkeypatch):
     if not (SHARED / "data" / "mvtec_ad_256_bottle_screw.tar").exists():
         pytest.skip("needs MVTec-AD's bottle in the shared data")
-    monkeypatch.setattr(mvtec, "cache", lambda: tmp_path)
+    monkeypatch.setattr(fetch, "cache", lambda: tmp_path)
     nominal = mvtec.mvtec("bottle", root=SHARED / "data").train.images[:20]
     images, masks = confetti_with_masks(nominal, generator())
     share = masks.float().mean((1, 2, 3))

@@ -144,7 +144,7 @@ def _accepted(name: str, function, options: dict, offered: dict) -> dict:
 
 
 def _check_class(name: str, normal, known) -> None:
-    if known is not None and normal not in known:
+    if known and normal not in known:
         raise ValueError(f"unknown class {normal!r} of {name}; known: {', '.join(known)}")
 
 

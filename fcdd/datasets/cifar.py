@@ -33,17 +33,17 @@ def _read(path: Path, name: str, normal: str | None = None):
     return classes, arrays
 
 
-def _read_batches(path: Path, kind: str):
+def _read_batches(path: Path, name: str):
     from torchvision import datasets
 
-    kind, arrays = getattr(datasets, kind), {}
+    kind, arrays = getattr(datasets, name), {}
     for part, batches in (("train", kind.train_list), ("test", kind.test_list)):
         try:
             found = kind(path.parent, train=part == "train")
         except RuntimeError as error:  # torchvision compares every batch with its md5
             raise DataError(f"{path} is damaged or not complete ({error}); remove it and fetch it again") from error
         read = [pickle.loads((path / file).read_bytes(), encoding="latin1") for file, _ in batches]
-        order = np.lexsort(([name for batch in read for name in batch["filenames"]], found.targets))
+        order = np.lexsort(([file for batch in read for file in batch["filenames"]], found.targets))
         arrays[f"{part}_images"] = torch.from_numpy(found.data[order]).permute(0, 3, 1, 2).contiguous()
         arrays[f"{part}_labels"] = torch.tensor(found.targets)[order]
     return tuple(found.classes), arrays
@@ -54,8 +54,10 @@ def _read_sheets(path: Path, classes) -> dict:
     found: dict[str, dict] = {"train": {}, "test": {}}
     with tarfile.open(path, "r:") as archive:
         for sheet in (member.name for member in archive.getmembers() if member.name.endswith(".webp")):
-            files = archive.extractfile(sheet.removesuffix("webp") + "txt").read().decode().split("\n")
-            pixels = np.asarray(Image.open(archive.extractfile(sheet)).convert("RGB"))
+            listing, picture = (archive.extractfile(sheet[:-4] + suffix) for suffix in ("txt", "webp"))
+            if not listing or not picture:
+                raise ValueError(f"{sheet} and its list of names are no plain files")
+            files, pixels = listing.read().decode().split("\n"), np.asarray(Image.open(picture).convert("RGB"))
             rows, columns = pixels.shape[0] // SIDE, pixels.shape[1] // SIDE
             images = pixels.reshape(rows, SIDE, columns, SIDE, 3).transpose(0, 2, 4, 1, 3).reshape(-1, 3, SIDE, SIDE)
             if not 0 <= len(images) - len(files) < columns:

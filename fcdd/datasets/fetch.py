@@ -33,9 +33,9 @@ class Entry:
     from; split(normal, ...) gives a :class:`Split` by itself where the protocol is not one class against the rest.
     """
 
-    classes: tuple[str, ...] | None = None
+    classes: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
-    read: Callable | None = None
+    read: Callable = dict
     files: tuple[str, ...] = ()
     expects: str = ""
     fetch: Callable | None = None
@@ -49,7 +49,7 @@ def listed(name: str, **code) -> Entry:
     """The data set's entry: what ``registry.yml`` says of it, with the functions that read and fetch it."""
     facts = FACTS[name]
     said = {key: value for key, value in facts.items() if key in Entry.__dataclass_fields__}
-    known = {key: value if isinstance(value, str | bool) else tuple(value) for key, value in said.items()}
+    known: dict = {key: value if isinstance(value, str | bool) else tuple(value) for key, value in said.items()}
     if "torchvision" in facts:
         known["fetch"] = partial(_by_torchvision, **facts["torchvision"])
     if "said" in facts:

@@ -1,7 +1,6 @@
 """Images from folders: MVTec-style trees with masks, trees of one folder a class, and plain folders of pictures."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from .split import Images, Split, one_vs_rest
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
 
-def squeeze(image: Image.Image, size: tuple[int, int], how=Image.Resampling.BILINEAR) -> Image.Image:
+def squeeze(image: Image.Image, size: Sequence[int], how=Image.Resampling.BILINEAR) -> Image.Image:
     """The whole picture at ``size`` = (H, W); its aspect ratio is not kept."""
     return image.resize((size[1], size[0]), how)
 
@@ -47,7 +46,8 @@ class Pictures:
         return len(self.files)
 
     def __getitem__(self, index) -> torch.Tensor:
-        files, problems = [self.files[k] for k in np.arange(len(self.files))[index]], []
+        problems: list[str] = []
+        files = [self.files[k] for k in np.arange(len(self.files))[index]]
         images = _read(files, self.size, self.channels, problems, self.fit)
         if problems:
             raise DataError(f"{len(problems)} pictures are damaged:" + "".join(f"\n- {p}" for p in problems))
@@ -113,9 +113,9 @@ def _mask_files(path: Path, defects, tests, problems: list[str]) -> list[Path | 
             missing = path / "ground_truth" / kind / f"{file.stem}_mask.png"
             problems.append(f"{missing}: missing (every image in a defect folder needs a mask)")
         elif mask is not None:
-            sizes = _size(file), _size(mask)
-            if None not in sizes and sizes[0] != sizes[1]:
-                problems.append("{}: {}×{} px, but its image has {}×{}".format(mask, *sizes[1], *sizes[0]))
+            size, wanted = _size(mask), _size(file)
+            if size and wanted and size != wanted:
+                problems.append(f"{mask}: {size[0]}×{size[1]} px, but its image has {wanted[0]}×{wanted[1]}")
     used = {*found, None}
     unused = [mask for kind in sorted(masks) for mask in masks[kind].values() if mask not in used]
     problems += [f"{mask}: there is no image for this mask in {path / 'test' / mask.parent.name}" for mask in unused]
@@ -131,8 +131,11 @@ def _masks_of(path: Path, kind: str) -> dict[str, Path]:
 
 def _size(file: Path) -> tuple[int, int] | None:
     """(width, height), from the header alone; None if it cannot be read, which is noticed when the pixels are."""
-    with suppress(UnidentifiedImageError, OSError), Image.open(file) as image:
-        return image.size
+    try:
+        with Image.open(file) as image:
+            return image.size
+    except (UnidentifiedImageError, OSError):
+        return None
 
 
 def _marked(masks: torch.Tensor) -> torch.Tensor:
@@ -195,7 +198,8 @@ def pictures(path: Path) -> list[Path]:
 
 def pixels(file, size, channels: int = 3, fit: Callable = squeeze) -> np.ndarray:
     """One picture, a path or an open file, as (C, H, W) uint8. 16-bit greys are scaled: Pillow clips them to white."""
-    with Image.open(file) as image:
+    with Image.open(file) as opened:
+        image: Image.Image = opened
         if image.mode.startswith("I"):
             image = Image.fromarray((np.asarray(image, np.float32) / 257).round().clip(0, 255).astype(np.uint8))
         array = np.asarray(fit(image.convert("L" if channels == 1 else "RGB"), size))

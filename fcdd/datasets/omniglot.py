@@ -22,17 +22,16 @@ def _read(path: Path):
     if path.is_dir():  # as torchvision unpacks it: alphabet/character/picture
         files = sorted(path.glob("*/*/*.png"))
         names, labels = np.unique([f"{file.parts[-3]}/{file.parts[-2]}" for file in files], return_inverse=True)
-        images = Pictures(files, (28, 28), 1, _ink)
+        images: Pictures | torch.Tensor = Pictures(files, (28, 28), 1, _ink)
     else:
         verify(path)
         try:
-            with np.load(path) as arrays:
-                images, labels, names = (arrays[key] for key in ("images", "labels", "names"))
+            with np.load(path) as kept:
+                names, labels, images = kept["names"], kept["labels"], torch.from_numpy(kept["images"])[:, None]
         except BROKEN as error:
             raise DataError(f"{path} is damaged ({error}); fetch it again") from error
-        images = torch.from_numpy(images)[:, None]
-    labels = torch.from_numpy(labels.astype(np.int64))
-    return tuple(map(str, names)), complete({"train_images": images, "train_labels": labels})
+    arrays = {"train_images": images, "train_labels": torch.from_numpy(labels.astype(np.int64))}
+    return tuple(map(str, names)), complete(arrays)
 
 
 ENTRIES = {"omniglot": listed("omniglot", read=_read)}

@@ -22,7 +22,7 @@ def _read(path: Path, normal: str | None = None, size: tuple[int, int] = (224, 2
     """
     from torchvision.datasets import VOCDetection
 
-    arrays = {}
+    arrays: dict = {}
     for part, image_set in (("train", "train"), ("test", "val")):
         try:
             found = VOCDetection(path.parents[1], year="2007", image_set=image_set)
