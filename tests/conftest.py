@@ -31,7 +31,11 @@ settings.load_profile("fcdd")
 # Tests with these fixtures build the book, or run the study in copies of the project: `make test` leaves them out.
 SLOW = {"book", "copied"}
 # Files that train networks or start processes: `make check` leaves them out.
-MEDIUM: set[str] = set()
+MEDIUM = {
+    "test_baselines.py", "test_benchmarks.py", "test_chapters.py", "test_chapters_01_02.py", "test_cli.py",
+    "test_detectors.py", "test_engine.py", "test_export.py", "test_gpu.py", "test_memory.py", "test_mvtec.py",
+    "test_numbers.py", "test_package.py", "test_patches.py", "test_stacking.py", "test_training.py",
+}  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):
