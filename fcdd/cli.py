@@ -91,7 +91,7 @@ def fit(
     good = images / "train" / "good" if (images / "train" / "good").is_dir() else images
     X = datasets.image_folder(good, (size, size))
     # From scratch: the paper's σ for small and large images. On pretrained features: chapter 06's settings.
-    options = {"sigma": 1.2 if size <= 32 else 8.0}
+    options: dict = {"sigma": 1.2 if size <= 32 else 8.0}
     if weights is not None:
         options = {"network_options": {"weights": weights}, "objective": "pixels", "augmentation": "parts"}
         options |= {"sigma": 12.0, "optimizer": "adam", "learning_rate": 1e-3, "decay": 1.0, "weight_decay": 1e-4}

@@ -55,7 +55,7 @@ def source(
         raise ValueError(f"expected a limit of at least 1 exposure image, or None for all, got {limit}")
     _check_without(exposure, without)
     if isinstance(exposure, str) and exposure in PASTED:
-        return PASTED[exposure]
+        return PASTED[exposure]  # type: ignore[return-value]
     if isinstance(exposure, str) and exposure in datasets.names():
         bank = datasets.load_all(exposure, without=without, size=size, limit=limit, seed=seed)
         limit = None

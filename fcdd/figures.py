@@ -126,7 +126,7 @@ def training_curve(named_histories: dict, log: bool = False):
     figure, axes = plt.subplots(figsize=(6, 3.2), layout="constrained")
     for (name, losses), dashes in zip(named_histories.items(), cycle(DASHES)):
         axes.plot(range(1, len(losses) + 1), losses, ls=dashes, marker="o" if len(losses) <= 12 else "", label=name)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
     axes.set(xlabel="epoch", ylabel="mean loss", yscale="log" if log else "linear")
     axes.legend(frameon=False)
     return figure

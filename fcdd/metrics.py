@@ -112,7 +112,7 @@ def pixel_intervals(masks, maps, fpr_limit=0.3, level=0.95, resamples=1000, seed
         gain[k], count[k] = np.bincount(inside, 1 / sizes[regions], levels), len(sizes)
     weights = np.array_split(_weights(count > 0, resamples, seed), -(-resamples // 4))
     ends = np.concatenate([_resampled(some, good, bad, gain, count, fpr_limit) for some in weights]).T
-    return {name: _interval(*each, level) for name, *each in zip(("pixel AUROC", "AUPRO"), exact, ends, strict=True)}
+    return {name: _interval(*each, level) for name, *each in zip(("pixel AUROC", "AUPRO"), exact, ends, strict=True)}  # type: ignore[call-arg]
 
 
 BINS = 4096
@@ -167,7 +167,8 @@ def _pixels(masks, maps) -> tuple[np.ndarray, np.ndarray]:
     """The scores of all nominal and of all anomalous pixels, both sorted. Raises ValueError as :func:`auroc`."""
     _check(masks, maps)
     kinds = (np.concatenate([h[m == kind] for m, h in zip(masks, maps, strict=True)]) for kind in (False, True))
-    return tuple(map(np.sort, kinds))
+    nominal, anomalous = map(np.sort, kinds)
+    return nominal, anomalous
 
 
 def _ranks(ordered, scores) -> Iterator[np.ndarray]:

@@ -62,7 +62,7 @@ def _in_order(layer: nn.Module) -> list[nn.Module]:
     if isinstance(layer, nn.Identity) or home in PIXELWISE:
         return []
     if type(layer).forward is nn.Sequential.forward:
-        return [inner for part in layer for inner in _in_order(part)]
+        return [inner for part in layer for inner in _in_order(part)]  # type: ignore[attr-defined]
     if isinstance(getattr(layer, "main_branch", None), nn.Module):
         return _in_order(layer.main_branch)
     if branch := BRANCHES.get(f"{home}.{kind}".removeprefix("torchvision.models.")):
