@@ -1,6 +1,5 @@
 """The command line: ``fcdd fit``, ``fcdd score``, ``fcdd data``, ``fcdd study``. Taught in: the page on the library."""
 
-import dis
 import os
 import sys
 import traceback
@@ -15,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 from tqdm import tqdm
 
+from .errors import verdict
 from .memory import keep_freed
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ PACKAGES = {"fcdd", *(extension.module.partition(".")[0] for extension in EXTENS
 for extension in EXTENSIONS:
     app.add_typer(extension.load(), name=extension.name)
 
+WEIGHTS = "for fcdd_squeezenet and fcdd_vgg11bn: 'imagenet' or a file with pretrained weights"
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
 
 
@@ -42,30 +43,10 @@ def main() -> None:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        code, told = _told(error)
+        code, told = verdict(error, PACKAGES)
         told += "" if debug else " (--debug shows the traceback)"
         complaints.print(told, style="red", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(code) from error
-
-
-def _told(error: Exception) -> tuple[int, str]:
-    """Exit code and message: 1 for what fcdd itself says about the input and for files, memory and packages, else 3."""
-    if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] not in PACKAGES:
-        return 1, f"error: {error.name} is not installed; the study and the book need: pip install 'fcdd-book[book]'"
-    of_the_machine = isinstance(error, OSError | MemoryError) or "OutOfMemory" in type(error).__name__
-    if of_the_machine or (isinstance(error, ValueError | RuntimeError | ImportError) and _raised_by_us(error)):
-        return 1, f"error: {error}"
-    what = "".join(traceback.format_exception_only(error)).strip()
-    return 3, f"this is a bug in fcdd, not in your input; please report it: {what}"
-
-
-def _raised_by_us(error: Exception) -> bool:
-    """Whether a ``raise`` of fcdd or its extensions is where it began, and not a call of PyTorch, NumPy or Python."""
-    place = error.__traceback__
-    while place.tb_next is not None:
-        place = place.tb_next
-    raised = dis.opname[place.tb_frame.f_code.co_code[place.tb_lasti]] == "RAISE_VARARGS"
-    return raised and place.tb_frame.f_globals.get("__name__", "").partition(".")[0] in PACKAGES
 
 
 @app.command()
@@ -74,14 +55,9 @@ def fit(
     model: Annotated[Path, typer.Option(help="where the model goes")] = Path("model.safetensors"),
     size: Annotated[int, typer.Option(help="side in pixels that images are resized to")] = 224,
     epochs: int = 30,
-    exposure: Annotated[
-        str, typer.Option(help="confetti, photographs, a data set or a folder of other images")
-    ] = "confetti",
+    exposure: Annotated[str, typer.Option(help="confetti, photographs, a data set or a folder of images")] = "confetti",
     network: Annotated[str, typer.Option(help="an fcdd_* network that fits the size")] = "fcdd_cnn224",
-    weights: Annotated[
-        str | None,
-        typer.Option(help="for fcdd_squeezenet and fcdd_vgg11bn: 'imagenet' or a file with pretrained weights"),
-    ] = None,
+    weights: Annotated[str | None, typer.Option(help=WEIGHTS)] = None,
     device: Device = "auto",
     seed: int = 0,
 ) -> None:
@@ -95,19 +71,11 @@ def fit(
     if weights is not None:
         options = {"network_options": {"weights": weights}, "objective": "pixels", "augmentation": "parts"}
         options |= {"sigma": 12.0, "optimizer": "adam", "learning_rate": 1e-3, "decay": 1.0, "weight_decay": 1e-4}
-    detector = FCDD(
-        network=network,
-        exposure=exposure,
-        epochs=epochs,
-        device=device,
-        seed=seed,
-        batch_size=min(16, len(X)),
-        **options,
-    )
-    detector.fit(X).save(model)
-    console.print(
-        f"{model}: learnt from {len(X)} images; threshold: anomaly score {-detector.offset_:.4g}", markup=False
-    )
+    options |= {"network": network, "exposure": exposure, "epochs": epochs, "batch_size": min(16, len(X))}
+    detector = FCDD(device=device, seed=seed, **options).fit(X)
+    detector.save(model)
+    told = f"{model}: learnt from {len(X)} images; threshold: anomaly score {-detector.offset_:.4g}"
+    console.print(told, markup=False)
 
 
 @app.command()
@@ -128,9 +96,8 @@ def score(
 
     detector, files = _loaded(model, device), folders.pictures(images)
     if not files:
-        raise FileNotFoundError(
-            f"expected images below {images}, found none (of {', '.join(sorted(folders.SUFFIXES))})"
-        )
+        suffixes = ", ".join(sorted(folders.SUFFIXES))
+        raise FileNotFoundError(f"expected images below {images}, found none (of {suffixes})")
     limits = None if heatmaps is None else _heatmap_limits(detector, files)
     alike = Counter(file.with_suffix("") for file in files)  # a.jpg beside a.png: their heatmaps keep the suffix
     damaged: dict[Path, str] = {}
