@@ -216,6 +216,34 @@ def test_holm_by_hand():
     np.testing.assert_allclose(verdicts.holm([0.9, 0.6]), [1, 1])
 
 
+def test_ten_methods_are_compared_with_the_chosen_one():
+    """One method is the best on each of ten splits. All 45 pairs together could not say so: 45 · 2 / 2¹⁰ > .05."""
+    _, table = ranked(methods=10, splits=10)
+    table.loc[table["method"] == "m9", "auroc"] += 1
+    compared = verdicts.compare(table, to="m9")
+    assert set(compared.pairs["first"]) == {"m9"} and len(compared.pairs) == 9
+    assert (compared.pairs["better"] == 10).all() and compared.pairs["p_holm"].max() < 0.05
+    assert verdicts.compare(table).pairs["p_holm"].min() > 0.05
+    with pytest.raises(ValueError, match="expected one of the methods to compare with, m0, .*, got to='m10'"):
+        verdicts.compare(table, to="m10")
+
+
+def test_runs_of_two_profiles_are_not_averaged():
+    """The seeds 0 and 1 of the one and the seed 0 of the other are three runs, and no two of them make a mean."""
+    both = pd.concat([runs({"a": [0.5, 0.6], "b": [0.5, 0.6]}, profile="full"),
+                      runs({"a": [0.9], "b": [0.9]}, profile="quick")])  # fmt: skip
+    for call in (
+        lambda: verdicts.of_seeds(both, "toy", "fcdd", "a"),
+        lambda: verdicts.compare(pd.concat([both, runs({"a": [0.5], "b": [0.5]}, method="hsc", profile="full")])),
+    ):
+        with pytest.raises(
+            ValueError, match=r"expected runs of one profile, got full, quick; choose one, as in table\["
+        ):
+            call()
+    chosen = both[both["profile"] == "full"]
+    assert list(verdicts.of_seeds(chosen, "toy", "fcdd", "a")) == [0.5, 0.6]
+
+
 def test_seeds_are_averaged_and_only_common_splits_count():
     table = pd.concat([runs({"a": [0.5, 0.7], "b": [0.8], "c": [0.9]}), runs({"a": [0.6], "b": [0.6]}, method="hsc")])
     compared = verdicts.compare(table)
