@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from fcdd_study import chapters, code, grid, protocol
+from fcdd_study import chapters, grid, hashes, protocol, records
 
 PROFILE = config.get("profile", "quick")
 DEVICE = config.get("device", "auto")
@@ -61,14 +61,24 @@ if workflow.is_main_process:
         raise WorkflowError("another build is running in this folder; wait for it to end")
     # A table that lists records which are no longer there has to be made again.
     for file in glob(f"_build/*/{PROFILE}/*/*.csv"):
-        from fcdd_study import records
-
         if records.lost(file):
             Path(file).unlink()
 
 
 def relative(files):
     return [os.path.relpath(file) for file in files]
+
+
+def code_of(wildcards, method, changes=()):
+    """The files behind a job's runs; their class and seed do not matter."""
+    run = protocol.Run(wildcards.dataset, "", method, 0, wildcards.profile, changes)
+    return relative(hashes.files_of(run))
+
+
+def code_of_ablation(wildcards):
+    study = ablation(wildcards)
+    files = [code_of(wildcards, study["method"], changes) for changes in protocol.variants(study)]
+    return sorted(set().union(*files))
 
 
 def parameters(wildcards):
@@ -117,7 +127,7 @@ rule study:
 
 
 rule runs:
-    input: lambda wildcards: relative(code.files_of_method(wildcards.method))
+    input: lambda wildcards: code_of(wildcards, wildcards.method)
     output: "_build/runs/{profile}/{dataset}/{method}.csv"
     priority: 1  # first, as chapter 08 waits for all of them
     log: "_build/logs/runs/{profile}/{dataset}/{method}.csv.txt"
@@ -131,7 +141,7 @@ rule runs:
 
 
 rule ablation:
-    input: lambda wildcards: relative(code.files_of_method(ablation(wildcards)["method"]))
+    input: code_of_ablation
     output: "_build/ablations/{profile}/{dataset}/{name}.csv"
     log: "_build/logs/ablations/{profile}/{dataset}/{name}.csv.txt"
     params:

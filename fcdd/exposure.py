@@ -51,22 +51,27 @@ def source(
     (N, C, H, W), there is a warning if the exposure holds some of them. Raises ValueError or FileNotFoundError for
     anything else.
     """
+    images = bank(exposure, channels, size, seed=seed, limit=limit, without=without)
+    if images is None:
+        return PASTED[exposure]  # type: ignore[return-value]
+    if nominal is not None:
+        _warn_of_nominal(images, as_images(nominal, "nominal", channels, tuple(size)))
+    return from_bank(images.to(device))
+
+
+def bank(exposure, channels: int, size: tuple[int, int], *, seed=0, limit=None, without=None) -> Tensor | None:
+    """The images (N, C, H, W) uint8 that :func:`source` draws from; None where outliers are made of nominal images."""
     if limit is not None and limit < 1:
         raise ValueError(f"expected a limit of at least 1 exposure image, or None for all, got {limit}")
     _check_without(exposure, without)
     if isinstance(exposure, str) and exposure in PASTED:
-        return PASTED[exposure]  # type: ignore[return-value]
+        return None
     if isinstance(exposure, str) and exposure in datasets.names():
-        bank = datasets.load_all(exposure, without=without, size=size, limit=limit, seed=seed)
-        limit = None
-    else:
-        bank = _bank(exposure, channels, size, seed, without)
-    bank = fit_to(bank, channels, size)
+        return fit_to(datasets.load_all(exposure, without=without, size=size, limit=limit, seed=seed), channels, size)
+    images = fit_to(_images(exposure, channels, size, seed, without), channels, size)
     if limit is not None:
-        bank = bank[torch.randperm(len(bank), generator=Generator().manual_seed(seed))[:limit]]
-    if nominal is not None:
-        _warn_of_nominal(bank, as_images(nominal, "nominal", channels, tuple(size)))
-    return from_bank(bank.to(device))
+        images = images[torch.randperm(len(images), generator=Generator().manual_seed(seed))[:limit]]
+    return images
 
 
 def _check_without(exposure, without) -> None:
@@ -78,7 +83,7 @@ def _check_without(exposure, without) -> None:
         )
 
 
-def _bank(exposure, channels: int, size, seed: int, without) -> Tensor:
+def _images(exposure, channels: int, size, seed: int, without) -> Tensor:
     if isinstance(exposure, str) and exposure == "photographs":
         return photographs(channels, size, seed=seed)
     if not isinstance(exposure, (str, Path)):

@@ -14,6 +14,8 @@ MOVED = {  # old name → where its contents are now; CHANGELOG.md lists the sam
     "fcdd.datasets.defects": ["fcdd_study.defects"],
     "fcdd.plots": ["fcdd.figures", *(f"fcdd_study.figures.{name}" for name in _DRAWN)],
     "fcdd.study": ["fcdd_study"],
+    "fcdd.study.code": ["fcdd_study.hashes"],  # after what it is below
+    "fcdd.study.protocol": ["fcdd_study.protocol", "fcdd_study.engine"],
     "fcdd.watermark": ["fcdd_study.watermark"],
 }
 
@@ -41,7 +43,7 @@ class OldNames(MetaPathFinder, Loader):
 
 def _homes(old: str) -> list[str]:
     above = [name for name in MOVED if old == name or old.startswith(f"{name}.")]
-    return [home + old.removeprefix(name) for name in above for home in MOVED[name]]
+    return [home + old.removeprefix(name) for name in above[-1:] for home in MOVED[name]]
 
 
 sys.meta_path.append(OldNames())

@@ -7,7 +7,7 @@ import re
 import time
 from pathlib import Path
 
-from . import code, protocol, records
+from . import hashes, protocol, records
 
 
 class ChapterError(RuntimeError):
@@ -103,11 +103,11 @@ def execute(notebook: Path, output: Path, parameters: dict) -> None:
 
 def _show_once(cells) -> None:
     """Hides papermill's parameters from the page if they are the chapter's own defaults, and these otherwise."""
-    own = next(cell for cell in cells if "parameters" in cell.metadata.get("tags", []))
-    passed = next((cell for cell in cells if "injected-parameters" in cell.metadata.get("tags", [])), own)
-    if passed is not own:
-        same = _values(own.source) | _values(passed.source) == _values(own.source)
-        (passed if same else own).metadata["tags"].append("remove-cell")
+    defaults = next(cell for cell in cells if "parameters" in cell.metadata.get("tags", []))
+    passed = next((cell for cell in cells if "injected-parameters" in cell.metadata.get("tags", [])), None)
+    if passed is not None:
+        same = _values(defaults.source) | _values(passed.source) == _values(defaults.source)
+        (passed if same else defaults).metadata["tags"].append("remove-cell")
 
 
 def stamp(notebook: Path, parameters: dict) -> dict:
@@ -120,7 +120,7 @@ def code_files(notebook: Path) -> tuple[Path, ...]:
     """The library files a chapter depends on: what the names in its code import, and this file."""
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    return code.files_behind(set(re.findall(r"\w+", text)), "fcdd_study.chapters")
+    return hashes.files_behind(set(re.findall(r"\w+", text)), "fcdd_study.chapters")
 
 
 def problems(executed: Path, notebook: Path) -> list[str]:
@@ -149,4 +149,4 @@ def problems(executed: Path, notebook: Path) -> list[str]:
 def _hashes(notebook: Path) -> dict[str, str]:
     """What must not change between running a chapter and showing it: its own text, and the library behind it."""
     parts = {"source": [notebook], "code": code_files(notebook)}
-    return {part: code.sha256(files) for part, files in parts.items()}
+    return {part: hashes.sha256(files) for part, files in parts.items()}

@@ -1,14 +1,19 @@
-"""Runs a list of runs, many at once where they share an architecture, and keeps what is current."""
+"""Runs a list of runs, many at once where they share an architecture, writes their records, keeps what is current."""
 
 import itertools
 import sys
+import time
 import traceback
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pandas as pd
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from . import protocol, records
+from . import hashes, protocol, records
 
 TOGETHER = 10  # runs that are trained as one: a kill loses those under way
 
@@ -31,7 +36,7 @@ def run_all(runs: list[protocol.Run], device: str = "auto", folder=records.FRESH
                 name = f"{group[0].dataset} {group[0].label}"
                 bar.set_postfix_str(f"{group[0].label}, {group[0].normal}, seed {group[0].seed}")
                 try:
-                    failures |= _alone(group, device, folder, patience)
+                    failures |= _run_locked(group, device, folder, patience)
                 except Timeout:
                     if name not in busy:
                         tqdm.write(f"another process is at {name}; back to it at the end", file=sys.stderr)
@@ -48,14 +53,14 @@ def run_all(runs: list[protocol.Run], device: str = "auto", folder=records.FRESH
 def groups(runs: list[protocol.Run]) -> list[list[protocol.Run]]:
     """Runs that follow each other and differ only in class and seed, at most ``TOGETHER``; others one by one."""
     found = []
-    for key, group in itertools.groupby(runs, lambda run: (run.dataset, run.method, run.profile, run.changes)):
-        alone = protocol.METHODS[key[1]].module != "fcdd.detectors"
-        members, size = list(group), 1 if alone else TOGETHER
+    for _, group in itertools.groupby(runs, lambda run: (run.dataset, run.method, run.profile, run.changes)):
+        members = list(group)
+        size = TOGETHER if members[0].stackable else 1
         found += [members[start : start + size] for start in range(0, len(members), size)]
     return found
 
 
-def _alone(group: list[protocol.Run], device: str, folder, patience: float) -> dict[str, Exception]:
+def _run_locked(group: list[protocol.Run], device: str, folder, patience: float) -> dict[str, Exception]:
     """Runs a group as the only process at its method and data set; returns the failures.
 
     The lock goes when its process does, however that ends. Raises filelock.Timeout if another holds it that long.
@@ -75,7 +80,7 @@ def _execute(group: list[protocol.Run], device: str, folder) -> dict[str, Except
     """
     group = [run for run in group if not records.is_current(run, folder)]
     try:
-        for record in protocol.execute_all(group, device) if group else []:
+        for record in execute_all(group, device) if group else []:
             records.write(record, folder)
     except Exception as error:
         if len(group) == 1:
@@ -85,6 +90,61 @@ def _execute(group: list[protocol.Run], device: str, folder) -> dict[str, Except
         parts = [_execute([run], device, folder) for run in group]
         return {name: error for part in parts for name, error in part.items()}
     return {}
+
+
+def execute(run: protocol.Run, device: str = "auto") -> dict:
+    """Trains and evaluates one run; returns its record (see records.py for its form)."""
+    return next(execute_all([run], device))
+
+
+def execute_all(runs: list[protocol.Run], device: str = "auto") -> Iterator[dict]:
+    """Trains runs that differ only in class and seed; yields the record of each as soon as it is trained."""
+    return (_record(*trained) for trained in protocol.train(runs, device))
+
+
+def _record(run: protocol.Run, data, model, seconds: float) -> dict:
+    began = time.perf_counter()
+    measured = protocol.evaluate(model, data)
+    scored = time.perf_counter() - began
+    return {
+        "schema": records.SCHEMA_VERSION,
+        "run": asdict(run) | {"id": run.id, "changes": dict(run.changes)},
+        "settings": run.settings,
+        "selection": protocol.selection(run.profile, run.dataset),
+        "metrics": measured,
+        "history": list(getattr(model, "history_", [])),
+        "images": {"train": len(data.train), "test": len(data.test)},
+        "data": {
+            "sha256": hashes.of_data(data, protocol.exposed_to(run, model, data)),
+            "source": _public(data.source),
+        },
+        "code": {"sha256": hashes.of_run(run), "commit": records.commit()},
+        "device": str(getattr(model, "device_", "cpu")),
+        "arithmetic": arithmetic(model),
+        "versions": records.versions(),
+        "seconds": {"fit": seconds, "score": scored},
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def arithmetic(model) -> dict[str, str]:
+    """In what a fitted detector's network was trained, which differs from machine to machine, and what the CPU can."""
+    import torch
+
+    from fcdd.training import mixed_precision
+
+    capability = torch.backends.cpu.get_cpu_capability()
+    if not hasattr(model, "history_"):
+        return {"training": "no network", "cpu": capability}
+    device = torch.device(model.device_)
+    with mixed_precision(device):
+        half = torch.is_autocast_enabled(device.type)
+    return {"training": "bfloat16 autocast" if half else "float32", "cpu": capability}
+
+
+def _public(source: str) -> str:
+    """A source without the folders of this machine in front, fit to be committed."""
+    return Path(source).name if Path(source).is_absolute() else source
 
 
 def _listed(failures: dict[str, Exception]) -> str:

@@ -1,16 +1,14 @@
 """What a run is: one data set, nominal class, method, seed and profile. This file and profiles.yml say it all.
 
-A run's split, its detector and its record all follow from its names, so that every number in the book can be
+A run's split, its detector and its metrics all follow from its names, so that every number in the book can be
 traced to one of them and made again. Imports of PyTorch wait until something is trained. Taught in: chapter 08.
 """
 
-import hashlib
 import importlib
 import inspect
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -125,6 +123,11 @@ class Run:
         """What it asks of its split."""
         return METHODS[self.method].shares | {key: value for key, value in self.changes if key in OF_THE_SPLIT}
 
+    @property
+    def stackable(self) -> bool:
+        """Whether it can be trained at once with runs that differ only in class and seed."""
+        return METHODS[self.method].module == "fcdd.detectors" and not self.shares.get("defects")
+
 
 def runs(
     profile_name: str, methods: Sequence[str] | None = None, nominal: Sequence[str] | None = None, dataset=None
@@ -159,14 +162,19 @@ def ablation(profile_name: str, name: str, dataset: str | None = None) -> list[R
             f"unknown ablation {name!r} of {entry['dataset']} in profile {profile_name}; "
             f"known: {', '.join(entry['ablations']) or 'none'}"
         )
-    study = {"seeds": entry["seeds"], "classes": classes(profile_name, dataset), "with": {}} | entry["ablations"][name]
-    fixed = tuple((key, _frozen(value)) for key, value in study["with"].items())
+    study = {"seeds": entry["seeds"], "classes": classes(profile_name, dataset)} | entry["ablations"][name]
     return [
-        Run(entry["dataset"], normal, study["method"], seed, profile_name, (*fixed, (study["vary"], _frozen(value))))
-        for value in study["values"]
+        Run(entry["dataset"], normal, study["method"], seed, profile_name, changes)
+        for changes in variants(study)
         for normal in study["classes"]
         for seed in study["seeds"]
     ]
+
+
+def variants(study: dict) -> list[tuple]:
+    """The ``changes`` of an ablation's runs, one for each value that its setting takes."""
+    fixed = tuple((key, _frozen(value)) for key, value in study.get("with", {}).items())
+    return [(*fixed, (study["vary"], _frozen(value))) for value in study["values"]]
 
 
 def run(profile_name: str, method: str, normal: str, seed: int = 0, exposure: str | None = None) -> Run:
@@ -223,21 +231,22 @@ def detector(run: Run, device: str = "auto"):
     return make(**run.settings, **{key: chance[key] for key in inspect.signature(make).parameters if key in chance})
 
 
-def execute(run: Run, device: str = "auto") -> dict:
-    """Trains and evaluates one run; returns its record (see records.py for its form)."""
-    began = time.perf_counter()
-    data, model = split_of(run), detector(run, device)
-    # Only labelled defects come with masks that say more than "nowhere".
-    masks = {"masks": data.train.masks} if run.shares.get("defects") else {}
-    model.fit(data.train.images, data.train.y, **masks)
-    return _record(run, data, model, time.perf_counter() - began)
+def split_of(run: Run):
+    """The run's images."""
+    return split(run.profile, run.normal, run.dataset, **run.shares, seed=run.seed)
 
 
-def execute_all(runs: list[Run], device: str = "auto") -> Iterator[dict]:
+def train(runs: list[Run], device: str = "auto") -> Iterator[tuple]:
     """Trains runs that differ only in class and seed, as many at once as can be
-    (:func:`fcdd.detectors.fit_in_stacks`); yields the record of each as soon as its stack is done."""
-    if len(runs) == 1 or METHODS[runs[0].method].module != "fcdd.detectors" or runs[0].shares.get("defects"):
-        yield from (execute(run, device) for run in runs)
+    (:func:`fcdd.detectors.fit_in_stacks`); yields (run, split, detector, seconds) as soon as each is done."""
+    if len(runs) == 1 or not runs[0].stackable:
+        for run in runs:
+            began = time.perf_counter()
+            data, model = split_of(run), detector(run, device)
+            # Only labelled defects come with masks that say more than "nowhere".
+            masks = {"masks": data.train.masks} if run.shares.get("defects") else {}
+            model.fit(data.train.images, data.train.y, **masks)
+            yield run, data, model, time.perf_counter() - began
         return
     from fcdd.detectors import fit_in_stacks
 
@@ -245,36 +254,17 @@ def execute_all(runs: list[Run], device: str = "auto") -> Iterator[dict]:
     began = time.perf_counter()
     for places in fit_in_stacks(models, [data.train.images for data in splits], [data.train.y for data in splits]):
         seconds = (time.perf_counter() - began) / len(places)
-        for k in places:
-            yield _record(runs[k], splits[k], models[k], seconds)
+        yield from ((runs[k], splits[k], models[k], seconds) for k in places)
         began = time.perf_counter()
 
 
-def split_of(run: Run):
-    """The run's images."""
-    return split(run.profile, run.normal, run.dataset, **run.shares, seed=run.seed)
-
-
-def _record(run: Run, data, model, seconds: float) -> dict:
-    from . import code, records
-
-    began = time.perf_counter()
-    measured = evaluate(model, data)
-    return {
-        "schema": records.SCHEMA_VERSION,
-        "run": asdict(run) | {"id": run.id, "changes": dict(run.changes)},
-        "settings": run.settings,
-        "selection": selection(run.profile, run.dataset),
-        "metrics": measured,
-        "history": list(getattr(model, "history_", [])),
-        "images": {"train": len(data.train), "test": len(data.test)},
-        "data": {"sha256": data_hash(data), "source": _public(data.source)},
-        "code": {"sha256": code.of_method(run.method), "commit": records.commit()},
-        "device": str(getattr(model, "device_", "cpu")),
-        "versions": records.versions(),
-        "seconds": {"fit": seconds, "score": time.perf_counter() - began},
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+def exposed_to(run: Run, model, data) -> dict | None:
+    """What :func:`fcdd.exposure.bank` is asked for when the run's detector is trained, None if it sees no outliers."""
+    if getattr(model, "exposure", None) is None:
+        return None
+    channels, *size = data.train.images.shape[1:]
+    asked = {"exposure": model.exposure, "channels": channels, "size": tuple(size), "seed": run.seed}
+    return asked | {"limit": model.exposure_limit, "without": model.exposure_without}
 
 
 def evaluate(model, data) -> dict[str, float]:
@@ -294,23 +284,9 @@ def evaluate(model, data) -> dict[str, float]:
     return measured
 
 
-def data_hash(data) -> str:
-    """sha256 over the images and labels that a run sees."""
-    digest = hashlib.sha256()
-    for part in (data.train, data.test):
-        for array in (part.images.numpy(), part.y.numpy()):
-            digest.update(array.tobytes())
-    return digest.hexdigest()
-
-
 def _frozen(value):
     return tuple(value) if isinstance(value, list) else value
 
 
 def _slug(name: str) -> str:
     return "".join(c if c.isalnum() or c in "+." else "-" for c in name.lower())
-
-
-def _public(source: str) -> str:
-    """A source without the folders of this machine in front, fit to be committed."""
-    return Path(source).name if Path(source).is_absolute() else source

@@ -17,9 +17,9 @@ import fastjsonschema
 import numpy as np
 import pandas as pd
 
-from . import code, protocol
+from . import hashes, protocol
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3  # 3 added the arithmetic
 CHECKOUT = Path(__file__).parents[1]
 ROOT = CHECKOUT if (CHECKOUT / "pyproject.toml").exists() else Path.cwd()  # installed without a checkout: where you are
 FRESH = ROOT / "_build" / "records"
@@ -74,16 +74,16 @@ def run_of(record: dict) -> protocol.Run:
 def stale(record: dict) -> list[str]:
     """Why a record no longer says what its run would give today; empty if it does.
 
-    "code": the library files behind its method have changed; "settings" or "selection": the profile has; "profile": it
-    no longer names such a run. The data are not read again.
+    "code": the files behind its run have changed; "schema": it has an older form; "settings" or "selection": its
+    profile has; "profile": that no longer names such a run. The data are not read again.
     """
     run = run_of(record)
     try:
         wanted = {"settings": run.settings, "selection": protocol.selection(run.profile, run.dataset)}
     except ValueError:
         return ["profile"]
-    wanted = json.loads(json.dumps(wanted))
-    reasons = ["code"] if record["code"]["sha256"] != code.of_method(run.method) else []
+    wanted = {"schema": SCHEMA_VERSION} | json.loads(json.dumps(wanted))
+    reasons = ["code"] if record["code"]["sha256"] != hashes.of_run(run) else []
     return reasons + [key for key, value in wanted.items() if record[key] != value]
 
 

@@ -278,6 +278,13 @@ def test_study_list_says_why_records_are_stale(run, kept):
     assert "stale" not in run("study", "list", "--committed")
 
 
+def test_study_list_says_that_a_record_has_an_older_form(run, kept):
+    rewrite(kept[1] / f"{SVDD_RUNS[0]}.json", lambda record: (record.update(schema=2), record.pop("arithmetic")))
+    lines = run("study", "list", "--committed").splitlines()
+    assert [line.partition("  stale: ")[2] for line in lines if line.startswith(SVDD_RUNS[0])] == ["schema"]
+    assert lines[2].startswith("1 of 2 are stale")
+
+
 @pytest.mark.parametrize("content", [b"", b'{"schema": 2', b"\xff\xfe\x00", b"[]"])
 def test_study_list_names_damaged_records_and_shows_the_others(kept, monkeypatch, capsys, content):
     (kept[0] / f"{SVDD_RUNS[0]}.json").write_bytes(content)

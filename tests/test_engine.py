@@ -16,7 +16,7 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from fcdd_study import engine, grid, protocol, records
+from fcdd_study import engine, grid, hashes, protocol, records
 
 CHEAP = ("kde", "pca-ocsvm", "svdd")
 DATASET = "fashion-mnist-small"
@@ -111,7 +111,7 @@ def test_unknown_names(asked, text):
 
 @pytest.fixture(scope="module")
 def record():
-    return protocol.execute(protocol.run("smoke", "kde", "Ankle boot"))
+    return engine.execute(protocol.run("smoke", "kde", "Ankle boot"))
 
 
 @pytest.fixture
@@ -123,13 +123,13 @@ def executed(record, monkeypatch):
         runs.extend(group)
         return [written(record, run) for run in group]
 
-    monkeypatch.setattr(protocol, "execute_all", execute_all)
+    monkeypatch.setattr(engine, "execute_all", execute_all)
     return runs
 
 
 def written(record, run):
     of_run = {"dataset": run.dataset, "normal": run.normal, "method": run.method, "id": run.id}
-    code = record["code"] | {"sha256": records.code.of_method(run.method)}
+    code = record["code"] | {"sha256": hashes.of_run(run)}
     return record | {"run": record["run"] | of_run, "settings": run.settings, "code": code}
 
 
@@ -192,7 +192,7 @@ def test_failures_with_one_message_are_told_once(tmp_path, monkeypatch, capsys):
     def execute_all(group, device):
         raise ZeroDivisionError("no luck") if group[0].method == "svdd" else FileNotFoundError("no data")
 
-    monkeypatch.setattr(protocol, "execute_all", execute_all)
+    monkeypatch.setattr(engine, "execute_all", execute_all)
     with pytest.raises(RuntimeError) as error:
         engine.run_all(runs, "cpu", tmp_path)
     assert str(error.value).splitlines() == [
@@ -225,14 +225,14 @@ COUNTED = """
 import sys
 from pathlib import Path
 from fcdd import cli
-from fcdd_study import protocol
+from fcdd_study import engine
 
-def execute_all(runs, device, plain=protocol.execute_all):
+def execute_all(runs, device, plain=engine.execute_all):
     with Path("executed.txt").open("a") as file:
         file.write("".join(run.id + "\\n" for run in runs))
     return plain(runs, device)
 
-protocol.execute_all = execute_all
+engine.execute_all = execute_all
 cli.main()
 """
 
@@ -260,7 +260,7 @@ def test_two_studies_at_once_share_the_work(copied):
 def ordinary(copied):
     """A copy in which the study ran three methods on two data sets, of which one cannot be found; what make said."""
     root = copied("a b")
-    profiles = root / "fcdd" / "study" / "profiles.yml"
+    profiles = root / "fcdd_study" / "profiles.yml"
     smoke = yaml.safe_load(profiles.read_text())["smoke"]
     smoke[MISSING] = smoke[DATASET] | {"classes": ["cat", "dog"], "methods": {"kde": {}}, "ablations": {}}
     profiles.write_text(yaml.safe_dump({"smoke": smoke}, sort_keys=False))
@@ -355,8 +355,10 @@ def test_the_page_shows_the_profile_as_it_is():
     shown = re.search(r"```yaml\n(.*?)```", (project / "book" / "cluster.md").read_text(), re.DOTALL)[1]
     profile = yaml.safe_load((project / "fcdd_study" / "cluster" / "slurm" / "config.yaml").read_text())
     assert yaml.safe_load(shown) == profile
-    chance = {name for name, method in protocol.METHODS.items() if method.module in ("svdd", "baselines")}
-    assert all(f"'{name}'" in profile["set-resources"]["runs"]["gpu"] for name in chance)
+    chance = {
+        name for name, method in protocol.METHODS.items() if method.module in ("fcdd.svdd", "fcdd_study.baselines")
+    }
+    assert len(chance) == 4 and all(f"'{name}'" in profile["set-resources"]["runs"]["gpu"] for name in chance)
 
 
 # ---- kills ----
@@ -366,9 +368,10 @@ FORKED = """
 import math, os, signal, sys, time
 import fcdd_study.baselines, fcdd.datasets, fcdd.svdd, fcdd_study.engine
 from fcdd import cli
-from fcdd_study import code, protocol
+from fcdd_study import hashes, protocol
 
-hashes = [code.of_method(name) for name in protocol.METHODS]  # remembered by the children
+for run in protocol.runs("smoke"):
+    hashes.of_run(run)  # remembered by the children
 for line in sys.stdin:  # seconds to live
     child = os.fork()
     if child == 0:

@@ -30,6 +30,7 @@ def write(
         "data": {"sha256": "0" * 64, "source": "by hand"},
         "code": {"sha256": "0" * 64, "commit": "unknown"},
         "device": "cpu",
+        "arithmetic": {"training": "no network", "cpu": "none"},
         "versions": {},
         "seconds": {"fit": seconds, "score": 0.0},
         "date": "2026-01-01T00:00:00+00:00",

@@ -4,14 +4,21 @@ import inspect
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
 
 import pytest
+import torch
+from sklearn.metrics import roc_auc_score
 
 import fcdd
-from fcdd import datasets
-from fcdd_study import code, engine, protocol, records
+from fcdd import datasets, exposure, training
+from fcdd_study import engine, hashes, protocol, records
 
 ENTRIES = [(profile, dataset) for profile in protocol.PROFILES for dataset in protocol.data_sets(profile)]
 RUN = protocol.Run("fashion-mnist-small", "Ankle boot", "fcdd", 0, "smoke")
@@ -19,7 +26,7 @@ RUN = protocol.Run("fashion-mnist-small", "Ankle boot", "fcdd", 0, "smoke")
 
 @pytest.fixture(scope="module")
 def record():
-    return protocol.execute(RUN, "cpu")
+    return engine.execute(RUN, "cpu")
 
 
 def changed(record, path, value):
@@ -116,13 +123,6 @@ def test_split_is_cut_to_the_profile():
     assert len(whole.train) == 1000 and len(whole.test) == 2000
 
 
-def test_data_hash_follows_images_and_labels():
-    wanted = (("Ankle boot", 0), ("T-shirt/top", 0), ("Ankle boot", 0.05))
-    first, second, labelled = (protocol.split("smoke", normal, labelled=share) for normal, share in wanted)
-    hashes = [protocol.data_hash(data) for data in (first, first, second, labelled)]
-    assert hashes[0] == hashes[1] and len(set(hashes)) == 3
-
-
 def test_an_exposure_of_its_own_makes_another_run(tmp_path):
     plain, other = (protocol.run("smoke", "fcdd", "Ankle boot", 1, exposure) for exposure in (None, "confetti"))
     assert plain.id != other.id and other.id == "smoke/fashion-mnist-small/fcdd+exposure-confetti/ankle-boot-seed1"
@@ -130,17 +130,10 @@ def test_an_exposure_of_its_own_makes_another_run(tmp_path):
     assert protocol.detector(other).exposure == "confetti"
     assert records.table(tmp_path).empty
     for run in (plain, other):
-        records.write(protocol.execute(run, "cpu"), tmp_path)
+        records.write(engine.execute(run, "cpu"), tmp_path)
     assert list(records.table(tmp_path)["method"]) == ["fcdd", "fcdd+exposure=confetti"]
     with pytest.raises(ValueError, match="svdd is trained without outliers, got exposure='confetti'"):
         protocol.run("smoke", "svdd", "Ankle boot", 0, "confetti")
-
-
-@pytest.mark.parametrize("method", protocol.profile("smoke")["methods"])
-def test_every_method_runs_and_leaves_a_record(tmp_path, method):
-    run = protocol.run("smoke", method, "Ankle boot")
-    path = records.write(protocol.execute(run, "cpu"), tmp_path)
-    assert records.read(path)["metrics"]["auroc"] > 0.5 and records.is_current(run, tmp_path)
 
 
 def test_shares_hold_after_cutting():
@@ -151,14 +144,193 @@ def test_shares_hold_after_cutting():
     assert (y < 0).mean() == pytest.approx(0.1, abs=0.01)
 
 
+# ---- every method of the profile: its numbers, and the code that they come from ----
+
+
+@contextmanager
+def functions_called():
+    """The files in which a function was called meanwhile."""
+    files = set()
+
+    def note(frame, event, _):
+        if event == "call" and frame.f_code.co_flags & inspect.CO_OPTIMIZED:  # no body of a module or class
+            files.add(frame.f_code.co_filename)
+
+    sys.setprofile(note)
+    try:
+        yield files
+    finally:
+        sys.setprofile(None)
+
+
+def methods_of_smoke():
+    """All classes of each method, on each data set."""
+    for dataset in protocol.data_sets("smoke"):
+        for method in protocol.profile("smoke", dataset)["methods"]:
+            yield protocol.runs("smoke", [method], dataset=dataset)
+
+
+@pytest.fixture(scope="module", params=methods_of_smoke(), ids=lambda runs: f"{runs[0].dataset}-{runs[0].method}")
+def executed(request):
+    """Runs, their records, what was evaluated for these, and the files of this project in which a function was called
+    meanwhile: of no module that was imported then, and from no cache."""
+    skipped = "__main__", "figures"  # a program, and files of which one draws when it is imported
+    names = [name for name in sorted(hashes._imports().modules) if not set(name.split(".")) & set(skipped)]
+    modules = [import_module(name) for name in names]
+    for value in [value for module in modules for value in vars(module).values()]:
+        getattr(value, "cache_clear", int)()
+    seen = []
+
+    def evaluate(model, data, plain=protocol.evaluate):
+        seen.append((model, data))
+        return plain(model, data)
+
+    with pytest.MonkeyPatch.context() as patch, functions_called() as called:
+        patch.setattr(protocol, "evaluate", evaluate)
+        made = list(engine.execute_all(request.param, "cpu"))
+    files = {Path(file) for file in called}
+    return request.param, made, seen, {file for file in files if file.is_relative_to(hashes.PROJECT)}
+
+
+def test_every_method_runs_and_leaves_a_record(executed, tmp_path):
+    """Its AUROC is what scikit-learn computes from the scores."""
+    for run, record, (model, data) in zip(*executed[:3], strict=True):
+        found = records.read(records.write(record, tmp_path))
+        scores = -model.score_samples(data.test.images)
+        assert found["metrics"]["auroc"] == pytest.approx(roc_auc_score(data.test.anomalous, scores), abs=1e-6)
+        assert records.is_current(run, tmp_path)
+
+
+BESIDE_THE_RUN = {
+    "fcdd_study/engine.py",  # asks the protocol to train and to evaluate, and writes down what comes back
+    "fcdd_study/hashes.py",
+    "fcdd_study/records.py",
+    "fcdd/moved.py",  # is asked for modules by their old names, at every import of any package
+    "tests/test_records.py",
+}
+
+
+def test_what_a_run_executes_is_in_its_hash(executed):
+    runs, *_, called = executed
+    called -= {hashes.PROJECT / name for name in BESIDE_THE_RUN}
+    assert len(called) > 5
+    for run in runs:
+        assert called - set(hashes.files_of(run)) == set()
+
+
 def test_code_behind_a_method():
-    names = {method: {file.name for file in code.files_of_method(method)} for method in protocol.METHODS}
+    runs = [runs[0] for runs in methods_of_smoke()]
+    names = {run.method: {file.name for file in hashes.files_of(run)} for run in runs if run.dataset == RUN.dataset}
     assert {"detectors.py", "objectives.py", "networks.py", "training.py", "augment.py", "metrics.py", "protocol.py",
             "idx.py", "exposure.py"} <= names["fcdd"]  # fmt: skip
     assert {"svdd.py", "metrics.py", "protocol.py"} <= names["svdd"] and "training.py" not in names["svdd"]
     for files in names.values():
-        assert not {"cli.py", "figures.py", "plots.py", "book.py", "export.py"} & files
-    assert code.of_method("fcdd") == code.of_method("hsc") != code.of_method("svdd")
+        assert not {"cli.py", "figures.py", "plots.py", "book.py", "export.py", "defects.py", "textures.py"} & files
+    hashed = {run.method: hashes.of_run(run) for run in runs if run.dataset == RUN.dataset}
+    assert hashed["fcdd"] == hashed["hsc"] != hashed["svdd"]
+
+
+def test_every_data_set_has_the_module_that_reads_it():
+    """Found in the texts, it is what the registry imports."""
+    found = hashes.data_set_modules()
+    assert found.keys() == datasets.REGISTRY.keys()
+    assert all(import_module(found[name]).ENTRIES[name] is entry for name, entry in datasets.REGISTRY.items())
+
+
+@pytest.fixture
+def copied_code(tmp_path, monkeypatch):
+    """A copy of the project's code that the hashes are taken of."""
+    for package in ("fcdd", "fcdd_study"):
+        shutil.copytree(hashes.PROJECT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(hashes, "PROJECT", tmp_path)
+    caches = hashes._files_behind, hashes._sha256_behind
+    for cache in caches:
+        cache.cache_clear()
+    yield tmp_path
+    for cache in caches:
+        cache.cache_clear()
+
+
+SOME = {
+    "deep-svdd": protocol.Run(RUN.dataset, "Bag", "deep-svdd", 0, "smoke"),
+    "exposed": protocol.Run(RUN.dataset, "Bag", "fcdd", 0, "smoke", (("exposure", "cifar10"),)),
+    "textures": protocol.Run("textures", "brick", "fcdd", 0, "smoke"),
+    "fcdd-semi": protocol.Run("textures", "brick", "fcdd-semi", 0, "smoke"),
+}
+
+
+@pytest.mark.parametrize("file, stale", [
+    ("fcdd_study/defects.py", {"fcdd-semi"}),
+    ("fcdd/datasets/textures.py", {"textures", "fcdd-semi"}),
+    ("fcdd/datasets/cifar.py", {"exposed"}),
+    ("fcdd/datasets/idx.py", {"deep-svdd", "exposed"}),
+    ("fcdd/svdd.py", set()), ("fcdd_study/records.py", set()), ("fcdd_study/hashes.py", set()),
+    *((file, set(SOME)) for file in ("fcdd/metrics.py", "fcdd/training.py", "fcdd_study/protocol.py")),
+])  # fmt: skip
+def test_a_changed_constant_makes_stale_what_depends_on_it(copied_code, file, stale):
+    before = {name: hashes.of_run(run) for name, run in SOME.items()}
+    with (copied_code / file).open("a") as text:
+        text.write("CHANGED = 1\n")
+    hashes._sha256_behind.cache_clear()
+    assert {name for name, run in SOME.items() if hashes.of_run(run) != before[name]} == stale
+
+
+@pytest.mark.parametrize("first, second, same", [
+    ('def f(x): "Doubles."; return 2 * x', 'def f(x): "Doubles."; return 3 * x', False),
+    ('TEXT = """\n# 1\n"""', 'TEXT = """\n# 2\n"""', False),
+    ("x = 1", "x = 1.0", False),
+    ("x = 1  # one", "x = 1  # the first", True),
+    ('"""A module."""\nx = 1', "x = 1", True),
+    ('class A:\n    """Old."""\n    x = 1\n    """One."""', 'class A:\n    """New."""\n    x = 1', True),
+    ("f(1, 2)", "f(\n    1,\n    2,\n)", True),
+])  # fmt: skip
+def test_what_of_a_file_is_hashed(tmp_path, first, second, same):
+    files = [tmp_path / name for name in ("first.py", "second.py")]
+    for file, text in zip(files, (first, second), strict=True):
+        file.write_text(text)
+    assert (hashes.sha256(files[:1]) == hashes.sha256(files[1:])) is same
+
+
+def test_all_versions_of_python_hash_alike(tmp_path):
+    file = tmp_path / "file.py"
+    file.write_text(
+        "@a.b\ndef f(x, *, y: int = None, **z) -> list[str]:\n    return [f'{x!r:>3} a', *z, ..., -1.5j, b'c']\n"
+    )
+    assert hashes.sha256([file]) == "d4a4e3a6e52070ea3a64df3837e5edf1a77966ae672b9b10d9ccbc451e52964c"
+
+
+# ---- the images behind a run ----
+
+
+def flipped(part, key):
+    """A copy of a part of a split with the first of something negated."""
+    values = getattr(part, key).clone() if torch.is_tensor(getattr(part, key)) else getattr(part, key).copy()
+    values[:1] = ~values[:1] if key in ("anomalous", "masks") else 1 - values[:1]
+    return replace(part, **{key: values})
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+@pytest.mark.parametrize("key", ["images", "y", "anomalous", "masks"])
+def test_data_hash_sees_every_part(part, key):
+    data = protocol.split_of(SOME["fcdd-semi"])
+    other = replace(data, **{part: flipped(getattr(data, part), key)})
+    assert hashes.of_data(data) == hashes.of_data(protocol.split_of(SOME["fcdd-semi"])) != hashes.of_data(other)
+
+
+def test_data_hash_sees_the_outliers_that_the_detector_was_trained_with(monkeypatch):
+    banks = []
+    monkeypatch.setattr(
+        exposure, "from_bank", lambda bank, plain=exposure.from_bank: (banks.append(bank), plain(bank))[1]
+    )
+    runs = [protocol.run("smoke", "fcdd", "Ankle boot", seed, source)
+            for seed, source in ((0, "photographs"), (1, "photographs"), (0, "confetti"))]  # fmt: skip
+    found = []
+    for run, data, model, _ in protocol.train(runs[:1], "cpu"):
+        found.append(hashes.of_data(data, protocol.exposed_to(run, model, data)))
+        assert torch.equal(exposure.bank(**protocol.exposed_to(run, model, data)), banks[0])
+    for run in runs[1:]:
+        found.append(hashes.of_data(data, protocol.exposed_to(run, protocol.detector(run), data)))
+    assert len({*found, hashes.of_data(data)}) == 4
 
 
 # ---- records ----
@@ -169,13 +341,14 @@ def test_a_record_tells_everything(record):
     assert record["run"]["id"] == RUN.id and record["settings"] == {"network": "fcdd_cnn28", "epochs": 2}
     assert 0 <= record["metrics"]["auroc"] <= 1 and len(record["history"]) == 2
     assert record["images"] == {"train": 128, "test": 200} and record["device"] == "cpu"
-    assert record["data"]["sha256"] == protocol.data_hash(protocol.split("smoke", "Ankle boot"))
+    data, model = protocol.split_of(RUN), protocol.detector(RUN)
+    assert record["data"]["sha256"] == hashes.of_data(data, protocol.exposed_to(RUN, model, data))
     assert record["versions"].keys() == {"python", "torch", "numpy", "scipy", "scikit-learn"}
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", record["date"])
 
 
 def test_the_same_run_gives_the_same_numbers(record):
-    again = protocol.execute(RUN, "cpu")
+    again = engine.execute(RUN, "cpu")
     for key in ("run", "settings", "metrics", "history", "images", "data", "code"):
         assert again[key] == record[key]
 
@@ -201,7 +374,8 @@ def current_umask():
 
 @pytest.mark.parametrize("path, value", [
     ("metrics.auroc", 1.2), ("metrics.auroc", "0.9"), ("metrics.auroc", None), ("metrics.auroc", float("nan")),
-    ("run.seed", 0.5), ("run.id", None), ("schema", 1), ("data.sha256", "abc"), ("history", None), ("history", ["0.1"]),
+    ("run.seed", 0.5), ("run.id", None), ("schema", 1), ("arithmetic", None), ("data.sha256", "abc"), ("history", None),
+    ("history", ["0.1"]),
     ("extra", 1), ("images.train", 0), ("seconds.fit", -1.0), ("history", [float("nan")]),
 ])  # fmt: skip
 def test_a_wrong_record_is_refused_and_nothing_written(record, tmp_path, path, value):
@@ -260,7 +434,7 @@ def test_current_records(record, tmp_path, monkeypatch):
         records.write(changed(record, path, value), tmp_path)
         assert not records.is_current(RUN, tmp_path)
     records.write(record, tmp_path)
-    monkeypatch.setattr(code, "of_method", lambda method: "1" * 64)
+    monkeypatch.setattr(hashes, "of_run", lambda run: "1" * 64)
     assert not records.is_current(RUN, tmp_path)
 
 
@@ -300,11 +474,29 @@ def test_half_written_files_are_not_in_the_table(record, tmp_path):
     assert len(records.table(tmp_path)) == 1
 
 
+def test_a_record_of_the_form_before_can_be_read_and_is_stale(record, tmp_path):
+    old = changed(changed(record, "schema", 2), "arithmetic", None)
+    path = records.write(old, tmp_path)
+    assert records.read(path) == old and records.stale(old) == ["schema"] and not records.is_current(RUN, tmp_path)
+
+
+@pytest.mark.parametrize("half, name", [(True, "bfloat16 autocast"), (False, "float32")])
+def test_the_record_says_in_which_arithmetic_the_network_was_trained(monkeypatch, half, name):
+    def mixed_precision(device):
+        return torch.autocast(device.type, torch.bfloat16, enabled=half)
+
+    monkeypatch.setattr(training, "mixed_precision", mixed_precision)
+    made = [engine.execute(protocol.run("smoke", method, "Ankle boot"), "cpu") for method in ("deep-svdd", "kde")]
+    assert [each["arithmetic"]["training"] for each in made] == [name, "no network"]
+    assert {each["arithmetic"]["cpu"] for each in made} == {torch.backends.cpu.get_cpu_capability()}
+
+
 def test_committed_records_are_whole():
     for path in records.COMMITTED.rglob("*.json"):
         found = records.read(path)
         assert found["run"]["id"] == str(path.relative_to(records.COMMITTED).with_suffix(""))
         assert not found["data"]["source"].startswith("/")
+        assert records.stale(found) or found["schema"] == records.SCHEMA_VERSION
 
 
 # ---- the engine ----
@@ -314,7 +506,7 @@ def test_engine_runs_what_is_missing_and_keeps_the_rest(record, tmp_path, monkey
     runs = protocol.runs("smoke", ["svdd", "fcdd"])
     records.write(record, tmp_path)
     executed = []
-    monkeypatch.setattr(protocol, "execute_all", lambda runs, device, plain=protocol.execute_all: (
+    monkeypatch.setattr(engine, "execute_all", lambda runs, device, plain=engine.execute_all: (
         executed.extend(runs), plain(runs, device))[1])  # fmt: skip
     table = engine.run_all(runs, "cpu", tmp_path)
     assert sorted(table["id"]) == sorted(run.id for run in runs)
@@ -331,7 +523,7 @@ def test_engine_goes_on_after_a_failure_and_reports_it(record, tmp_path, monkeyp
             raise ValueError(f"no luck with {unlucky[0]}")
         return [changed(changed(record, "run.id", run.id), "run.seed", run.seed) for run in runs]
 
-    monkeypatch.setattr(protocol, "execute_all", execute_all)
+    monkeypatch.setattr(engine, "execute_all", execute_all)
     with pytest.raises(RuntimeError) as error:
         engine.run_all(runs, "cpu", tmp_path)
     assert str(error.value).splitlines() == [
@@ -340,9 +532,7 @@ def test_engine_goes_on_after_a_failure_and_reports_it(record, tmp_path, monkeyp
         f"- {runs[2].id}: ValueError: no luck with 2",
     ]
     assert [records.is_current(run, tmp_path) for run in runs] == [False, True, False, True]
-    monkeypatch.setattr(
-        protocol, "execute_all", lambda runs, device: [changed(record, "run.id", run.id) for run in runs]
-    )
+    monkeypatch.setattr(engine, "execute_all", lambda runs, device: [changed(record, "run.id", run.id) for run in runs])
     assert len(engine.run_all(runs, "cpu", tmp_path)) == 4
 
 
