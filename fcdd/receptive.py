@@ -59,7 +59,7 @@ def _in_order(layer: nn.Module) -> list[nn.Module]:
     home, kind = type(layer).__module__, type(layer).__name__
     if isinstance(layer, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, *PADDINGS)):
         return [layer]
-    if isinstance(layer, nn.Identity) or home in PIXELWISE:
+    if isinstance(layer, (nn.Identity, nn.BatchNorm2d)) or home in PIXELWISE:
         return []
     if type(layer).forward is nn.Sequential.forward:
         return [inner for part in layer for inner in _in_order(part)]  # type: ignore[attr-defined]

@@ -13,9 +13,9 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from .networks import Unused
+from .networks import BatchNorm, Unused
 
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, BatchNorm)
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 # They treat each channel by itself.
 PLAIN = (

@@ -125,6 +125,61 @@ def test_the_unused_layer_of_the_official_code_changes_nothing_but_the_count():
     assert torch.equal(network(images), before)
 
 
+# ---- batch normalisation of few channels ----
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("channels, size", [(8, 28), (4, 14), (40, 8), (16, 7), (8, 5), (3, 4)])
+def test_batch_norm_is_that_of_pytorch(channels, size, affine):
+    """Values, gradients and statistics, against PyTorch's layer in float64, and no less exact than it in float32."""
+    ours = networks.BatchNorm(channels, affine)
+    for weight in ours.parameters():
+        nn.init.uniform_(weight, -1, 1)
+    plain, exact = (
+        nn.BatchNorm2d(channels, eps=1e-4, affine=affine).to(kind) for kind in (torch.float32, torch.float64)
+    )
+    plain.load_state_dict(ours.state_dict()), exact.load_state_dict(ours.state_dict())
+    x = 3 + 2 * torch.randn(6, channels, size, size, generator=torch.Generator().manual_seed(0))
+    x = (x * torch.arange(1, channels + 1)[:, None, None]).contiguous(memory_format=torch.channels_last)
+    change = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+
+    def results(layer):
+        kind = next(layer.buffers()).dtype
+        images = x.to(kind, memory_format=torch.preserve_format).requires_grad_()
+        outputs = layer(images)
+        gradients = torch.autograd.grad(outputs, [images, *layer.parameters()], change.to(kind))
+        return [t.detach().double() for t in (outputs, *gradients, *layer.buffers(), layer.eval()(images))]
+
+    for found, wanted in zip(results(ours), results(exact), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5 * float(wanted.abs().max()))
+    assert ours.num_batches_tracked == 1 and str(ours)[9:] == str(plain)[11:]
+
+
+def rows_taken(monkeypatch, layer, x):
+    """Whether a layer takes its input as rows of pixels."""
+    taken, apply = [], networks._Rows.apply
+    monkeypatch.setattr(networks._Rows, "apply", lambda *arguments: taken.append(1) or apply(*arguments))
+    layer(x)
+    monkeypatch.undo()
+    return bool(taken)
+
+
+def test_only_few_channels_side_by_side_in_training_are_rows(monkeypatch):
+    layer, x = networks.BatchNorm(8), torch.rand(4, 8, 6, 6)
+    assert not rows_taken(monkeypatch, layer, x)  # channel by channel in memory
+    x = x.contiguous(memory_format=torch.channels_last)
+    assert rows_taken(monkeypatch, layer, x) and not rows_taken(monkeypatch, layer.eval(), x)
+    assert not rows_taken(monkeypatch, networks.BatchNorm(32), torch.rand(4, 6, 6, 32).permute(0, 3, 1, 2))
+    assert layer.train()(x.bfloat16()).dtype == torch.bfloat16
+
+
+def test_long_sums_do_not_round():
+    """PyTorch adds up the 100,352 pixels of a channel one after another; rows keep sixteen sums."""
+    x = torch.randn(128, 8, 28, 28, generator=torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
+    exact = nn.functional.batch_norm(x.double(), None, None, training=True, eps=1e-4)
+    assert (networks.BatchNorm(8)(x) - exact).abs().max() < 2e-6
+
+
 # ---- backbones ----
 
 
