@@ -100,12 +100,13 @@ def draw(sample: Callable, shape, generator: Draws, device) -> Tensor:
 
 def random_crop(images: Tensor, padding: int, generator: Draws) -> Tensor:
     """Pads with black on all sides and cuts the old size out again, at a place drawn for each image."""
-    n, _, height, width = images.shape
-    padded = F.pad(images, (padding,) * 4)
-    top, left = draw(partial(torch.randint, 2 * padding + 1), (n, 2), generator, images.device).T
-    rows = top[:, None, None] + torch.arange(height, device=images.device)[:, None]
-    columns = left[:, None, None] + torch.arange(width, device=images.device)
-    return padded[torch.arange(n, device=images.device)[:, None, None], :, rows, columns].permute(0, 3, 1, 2)
+    n, channels, height, width = images.shape
+    padded, device = F.pad(images, (padding,) * 4), images.device
+    top, left = draw(partial(torch.randint, 2 * padding + 1), (n, 2), generator, device).T[..., None, None, None]
+    rows, columns = top + torch.arange(height, device=device)[:, None], left + torch.arange(width, device=device)
+    # The index of the channel stands beside the others, so that the crops lie in memory as the images did.
+    image, channel = torch.arange(n, device=device), torch.arange(channels, device=device)
+    return padded[image[:, None, None, None], channel[:, None, None], rows, columns]
 
 
 def random_flip(images: Tensor, generator: Draws) -> Tensor:
@@ -129,10 +130,9 @@ def color_jitter(images: Tensor, strength: float | Tensor, generator: Draws) -> 
     images = torch.addcmul((1 - factors[1]) * mean, factors[1], images).clamp_(0, 1)
     if channels == 1:
         return images
-    # Saturation and hue both mix the channels of a pixel: one matrix does both.
-    grey = torch.tensor(LUMINANCE, device=images.device).expand(3, 3)
-    saturation = factors[2][..., 0] * torch.eye(3, device=images.device) + (1 - factors[2][..., 0]) * grey
-    matrix = hue_matrix((factors[3] - 1)[:, 0, 0]) @ saturation
+    # Saturation and hue both mix the channels of a pixel: one matrix does both, as no turn moves a grey pixel.
+    weights = luminance(torch.eye(3, device=images.device)[..., None, None]).flatten()
+    matrix = factors[2][..., 0] * hue_matrix((factors[3] - 1)[:, 0, 0]) + (1 - factors[2][..., 0]) * weights
     return (matrix @ images.flatten(2)).reshape(images.shape).clamp_(0, 1)
 
 
@@ -156,7 +156,8 @@ def luminance(images: Tensor) -> Tensor:
     """(N, 3, H, W) → (N, 1, H, W) by :data:`LUMINANCE`; grey images pass through. Float in, float out."""
     if images.shape[1] == 1:
         return images
-    return torch.einsum("nchw,c->nhw", images, torch.tensor(LUMINANCE, device=images.device))[:, None]
+    # Numbers, not a tensor of them, which would have to be sent to the device.
+    return sum(weight * channel for weight, channel in zip(LUMINANCE, images.split(1, 1), strict=True))
 
 
 def papers_recipe(images: Tensor, masks: Tensor | None, generator: Draws):
@@ -178,7 +179,7 @@ def papers_recipe(images: Tensor, masks: Tensor | None, generator: Draws):
     return moved, masks
 
 
-# Strengths of the jitter of brightness, contrast, saturation and hue, of which each image of a part gets one column.
+# Strong and weak jitter of brightness, contrast, saturation and hue: each image of a part gets one column.
 JITTER = ((0.04, 0.005), (0.04, 0.0005), (0.04, 0.0005), (0.04, 0.0005))
 ZOOM = 224 / 240  # the share of the side that a crop keeps
 
@@ -198,13 +199,13 @@ def parts_recipe(images: Tensor, masks: Tensor | None, generator: Generator, tur
     moved = random_zoom(random_turn(moved, generator) if turns else moved, generator)
     if masks is not None:
         moved, masks = moved[:, :-1], moved[:, -1:] > 0.5
-    column = torch.randint(2, (n,), generator=generator, device=device)
-    strength = torch.tensor(JITTER, device=device)[:, column].reshape(4, n, 1, 1, 1)
+    weak = torch.randint(2, (n, 1, 1, 1), generator=generator, device=device)
+    strength = torch.stack([strong + weak * (little - strong) for strong, little in JITTER])
     moved = color_jitter(moved, strength, generator)
-    noisy = torch.rand(n, generator=generator, device=device) < 0.5
-    noise = torch.randn(moved[noisy].shape, generator=generator, device=device)
-    moved[noisy] += 0.1 * deviation(moved[noisy]) * noise
-    return moved.clamp_(0, 1), masks
+    # Noise for all, of which half is multiplied by 0: how many images are noisy, a GPU would have to be waited for.
+    noisy = torch.rand(n, 1, 1, 1, generator=generator, device=device) < 0.5
+    noise = torch.randn(moved.shape, generator=generator, device=device)
+    return moved.addcmul_(0.1 * noisy * deviation(moved), noise).clamp_(0, 1), masks
 
 
 def deviation(images: Tensor) -> Tensor:
@@ -215,16 +216,14 @@ def deviation(images: Tensor) -> Tensor:
 
 def random_zoom(images: Tensor, generator: Generator) -> Tensor:
     """Each image whole, or with probability one half a crop of ``ZOOM`` times its sides, enlarged bilinearly; float."""
-    closer = torch.rand(len(images), generator=generator, device=images.device) < 0.5
+    n, device = len(images), images.device
+    closer = torch.rand(n, 1, 1, 1, generator=generator, device=device) < 0.5
     # In the coordinates of grid_sample a side runs from -1 to 1, so a crop's center may move by 1 - ZOOM.
-    shift = (2 * torch.rand(len(images), 2, generator=generator, device=images.device) - 1)[closer] * (1 - ZOOM)
-    if not len(shift):
-        return images
-    zoom, chosen = ZOOM * torch.eye(2, device=images.device).expand(len(shift), 2, 2), images[closer]
-    grid = F.affine_grid(torch.cat([zoom, shift[:, :, None]], 2), list(chosen.shape), align_corners=False)
-    images = images.clone()
-    images[closer] = F.grid_sample(chosen, grid, align_corners=False, padding_mode="border")
-    return images
+    shift = (2 * torch.rand(n, 2, 1, generator=generator, device=device) - 1) * (1 - ZOOM)
+    zoom = ZOOM * torch.eye(2, device=device).expand(n, 2, 2)
+    grid = F.affine_grid(torch.cat([zoom, shift], 2), list(images.shape), align_corners=False)
+    crops = F.grid_sample(images, grid, align_corners=False, padding_mode="border")
+    return torch.where(closer, crops, images)
 
 
 def random_turn(images: Tensor, generator: Generator) -> Tensor:

@@ -8,6 +8,7 @@ Source: Liznerski et al. 2021, section 4.2 and the official code. Taught in: cha
 """
 
 import math
+from functools import cache
 
 import torch
 from scipy import stats
@@ -44,55 +45,67 @@ def confetti_with_masks(
     change = _blur(change).to(torch.int16)  # towards zero, as in the official code
     before = nominal.to(torch.int16)
     images = (before + change).clamp_(0, 255)
-    lost = (before - images).float().mean((1, 2, 3))
-    dim = (lost < VISIBLE).nonzero()[:, 0]
-    if len(dim):  # on black ground nothing can be taken away: squares are added there
-        brighter = (before[dim] - change[dim]).clamp_(0, 255)
-        gained = (brighter - before[dim]).float().mean((1, 2, 3)) > lost[dim]
-        images[dim[gained]] = brighter[gained]
-    images = images.to(torch.uint8)
+    # On black ground nothing can be taken away: squares are added there.
+    brighter = (before - change).clamp_(0, 255)
+    lost, gained = ((before - images).float().mean((1, 2, 3)), (brighter - before).float().mean((1, 2, 3)))
+    images = torch.where(((lost < VISIBLE) & (gained > lost))[:, None, None, None], brighter, images).to(torch.uint8)
     return images, (images != nominal).any(1, keepdim=True)
 
 
 def _layer(shape, probability, sides, generator, coloured=False) -> Tensor:
     """Noise (N, C, H, W) of one kind of squares, at least one an image; colours are whole numbers from -256 to -1."""
     n, channels, height, width = shape
-    device = generator.device
-    scale = math.sqrt(height * width) / SIDE
-    counts = _counts(n, probability, generator)
-    owner = torch.repeat_interleave(torch.arange(n, device=device), counts)
-    squares = len(owner)
+    device, scale = generator.device, math.sqrt(height * width) / SIDE
+    ends = _counts(n, probability, generator).cumsum(0)
+    # As many squares as never are too few; those behind the last image's are not painted. No GPU is waited for.
+    squares = _most(n, probability)
+    owner = torch.searchsorted(ends, torch.arange(squares, device=device), right=True)
     side = torch.randint(sides[0], sides[1] + 1, (squares,), generator=generator, device=device)
     # The larger square lies on top, as in the official code; both orders are the image's own.
     side, order = side.sort(stable=True)
-    owner = owner[order]
-    center = torch.rand(squares, 2, generator=generator, device=device) * torch.tensor([height, width], device=device)
-    turn = TURN * (2 * torch.rand(squares, generator=generator, device=device) - 1)
-    colour = torch.full((squares, channels), -255.0, device=device)
+    owner = owner[order][:, None, None]
+    down, right = torch.rand(2, squares, 1, 1, generator=generator, device=device)
+    down, right = down * height, right * width
+    turn = TURN * (2 * torch.rand(squares, 1, 1, generator=generator, device=device) - 1)
+    colour = torch.full((squares + 1, channels), -255.0, device=device)
     if coloured:
-        colour = torch.randint(-256, 0, (squares, channels), generator=generator, device=device).float()
-    window = torch.arange(-math.ceil(0.75 * sides[1] * scale), math.ceil(0.75 * sides[1] * scale) + 1, device=device)
-    rows = (center[:, :1].floor() + window)[:, :, None]
-    columns = (center[:, 1:].floor() + window)[:, None]
-    down, right = rows + 0.5 - center[:, 0, None, None], columns + 0.5 - center[:, 1, None, None]
-    sine, cosine = turn.sin()[:, None, None], turn.cos()[:, None, None]
+        colour = torch.randint(-256, 0, (squares + 1, channels), generator=generator, device=device).float()
+    colour[0] = 0  # where there is no square
+    reach = math.ceil(0.75 * sides[1] * scale)
+    window = torch.arange(-reach, reach + 1, device=device)
+    rows, columns = down.floor().long() + window[:, None], right.floor().long() + window
+    down, right, sine, cosine = rows + 0.5 - down, columns + 0.5 - right, turn.sin(), turn.cos()
     far = torch.maximum((cosine * down + sine * right).abs(), (cosine * right - sine * down).abs())
-    inside = (far < side[:, None, None] * scale / 2) & (rows >= 0) & (rows < height) & (columns >= 0)
-    square, row, column = (inside & (columns < width)).nonzero().T
-    pixel = (owner[square] * height + rows[square, row, 0].long()) * width + columns[square, 0, column].long()
+    inside = (far < side[:, None, None] * scale / 2) & (owner < n)
+    inside &= (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    pixel = torch.where(inside, (owner * height + rows) * width + columns, 0)
+    square = inside * torch.arange(1, squares + 1, dtype=torch.int32, device=device)[:, None, None]
     top = torch.zeros(n * height * width, dtype=torch.int32, device=device)
-    top.scatter_reduce_(0, pixel, (square + 1).int(), "amax")
-    colour = torch.cat([torch.zeros(1, channels, device=device), colour])
+    top.scatter_reduce_(0, pixel.flatten(), square.flatten(), "amax")
     # Channel by channel, as the blur wants them in memory.
     return colour.T.contiguous().index_select(1, top).reshape(channels, n, height, width).transpose(0, 1)
 
 
-def _counts(n: int, probability: float, generator: Generator) -> Tensor:
-    """(n,) numbers of squares: binomial over all pixels, given that there is at least one."""
+@cache
+def _law(probability: float) -> tuple[list[float], float, float]:
+    """Squares of an image, binomial over all pixels, given that there is at least one: shares with at most 1, 2, …,
+    their mean and variance."""
     law = stats.binom(SIDE**2, probability)
-    below = torch.tensor((law.cdf(range(1, 30)) - law.pmf(0)) / law.sf(0), device=generator.device)
-    drawn = torch.rand(n, generator=generator, device=generator.device, dtype=below.dtype)
-    return torch.searchsorted(below, drawn).clamp_(max=28) + 1
+    some, mean = law.sf(0), law.mean() / law.sf(0)
+    shares = (law.cdf(range(1, 30)) - law.pmf(0)) / some
+    return shares[shares < 1 - 1e-7].tolist(), mean, (law.var() + law.mean() ** 2) / some - mean**2
+
+
+def _counts(n: int, probability: float, generator: Generator) -> Tensor:
+    """(n,) numbers of squares, drawn by comparison with numbers, as no table of them need be sent to the device."""
+    drawn = torch.rand(n, generator=generator, device=generator.device)
+    return 1 + sum((drawn > share).long() for share in _law(probability)[0])
+
+
+def _most(n: int, probability: float) -> int:
+    """More squares than n images ever have: seven deviations above the mean, and as many for few images."""
+    _, mean, variance = _law(probability)
+    return math.ceil(n * mean + 7 * math.sqrt(n * variance) + 7)
 
 
 def _blur(images: Tensor) -> Tensor:

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 import pytest
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import fcdd
 from fcdd import exposure, stacking, training
@@ -122,21 +123,43 @@ def test_masks_stay_there_too(monkeypatch):
     assert losses.device == GPU and sent == 0
 
 
-# What does wait, at every batch, is listed here.
-def test_jitter_of_colours_sends_its_constants(monkeypatch):
-    *_, sent = epoch(monkeypatch, lambda: fcdd.FCDD(network="fcdd_cnn32_s", device="cpu"), shape=COLOUR)
-    assert sent == 2 * COUNT / BATCH  # the weights of luminance, twice a batch
+@pytest.mark.parametrize("outliers", ["bank", "confetti", "confetti-masks"])
+@pytest.mark.parametrize("augmentation", [True, "parts", "parts-any-way-up"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_colours_parts_and_confetti_wait_for_nothing(monkeypatch, augmentation, outliers, masked):
+    options = {"objective": "pixels"} if masked else {}
+    masks = torch.zeros(COUNT, 1, 32, 32, dtype=torch.bool) if masked else None
+    losses, _, sent = epoch(
+        monkeypatch,
+        lambda: fcdd.FCDD(network="fcdd_cnn32_s", augmentation=augmentation, **options, device="cpu"),
+        outliers=outliers,
+        masks=masks,
+        shape=COLOUR,
+    )
+    assert losses.device == GPU and sent == 0
 
 
-@pytest.mark.parametrize("options, outliers", [({"augmentation": "parts"}, "bank"), ({}, "confetti")])
-def test_parts_and_confetti_wait_for_how_many_there_are(monkeypatch, options, outliers):
-    with pytest.raises(DynamicOutputShapeException):
-        epoch(
-            monkeypatch,
-            lambda: fcdd.FCDD(network="fcdd_cnn32_s", **options, device="cpu"),
-            outliers=outliers,
-            shape=COLOUR,
-        )
+class SinglePrecision(TorchDispatchMode):
+    """Refuses what MPS cannot hold: tensors of float64."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        results = function(*args, **(kwargs or {}))
+        for result in results if isinstance(results, (tuple, list)) else [results]:
+            assert not isinstance(result, torch.Tensor) or result.dtype != torch.float64, f"{function} makes float64"
+        return results
+
+
+@pytest.mark.parametrize("outliers", ["photographs", "confetti"])
+@pytest.mark.parametrize("augmentation", [True, "parts"])
+def test_no_tensor_is_float64(augmentation, outliers):
+    """The CPU stands for MPS: from the batches to the heatmaps all tensors would lie there."""
+    images = torch.randint(0, 256, (8, *COLOUR), dtype=torch.uint8)
+    settings = {"network": "fcdd_cnn32_s", "epochs": 1, "batch_size": 4, "device": "cpu"}
+    detector = fcdd.FCDD(**settings, exposure=outliers, augmentation=augmentation)
+    batches = detector._start(*detector._inputs(images))
+    with SinglePrecision():
+        training.train(detector.network_, detector._loss, batches, detector._schedule())
+        assert detector.anomaly_map(images).shape == (8, 32, 32)
 
 
 def test_a_wait_and_two_devices_are_noticed():
