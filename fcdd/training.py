@@ -217,7 +217,10 @@ def train(
     optimizer, decay = schedule.make(network)
     half = mixed_precision(batches.images.device)
     history = []
-    with progress(schedule.epochs * batches.models, title) if bar is None else nullcontext(bar) as bar:
+    device, lead = batches.images.device, batches.generator if batches.models == 1 else batches.generator[0]
+    own = torch.random.fork_rng([device] if device.type == "cuda" else [])  # layers like Dropout draw from it
+    with own, progress(schedule.epochs * batches.models, title) if bar is None else nullcontext(bar) as bar:
+        torch.manual_seed(lead.initial_seed())
         for epoch in range(schedule.epochs):
             after = after_batch and partial(after_batch, epoch)
             history.append(_epoch(network, loss, batches, schedule.batch_size, optimizer, half, after).tolist())

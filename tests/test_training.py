@@ -173,6 +173,19 @@ def test_training_minimises_and_tells_the_loss_of_every_epoch():
     assert not network.training
 
 
+def test_layers_that_draw_leave_the_global_random_state_alone():
+    """Dropout draws from the global generator: there is one of the seed's while training lasts."""
+    schedule, histories = training.Schedule(2, 16, 1e-3), []
+    for seed in (1, 2):
+        network = nn.Sequential(nn.Dropout(0.5), *linear())
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        history = training.train(network, lambda z, y, m: objectives.hypersphere(z, y), batches(numbered(64)), schedule)
+        histories.append(history)
+        assert torch.equal(torch.get_rng_state(), before), "training moved the global random state"
+    assert histories[0] == histories[1]
+
+
 def test_history_is_the_mean_loss():
     source = batches(numbered(8), torch.arange(8) % 2)
     history = training.train(linear(), lambda z, y, m: y.float() + 0 * z.sum(1), source, training.Schedule(2, 4, 0.1))
