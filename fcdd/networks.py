@@ -70,11 +70,12 @@ class BatchNorm(nn.BatchNorm2d):
 
     def __init__(self, channels: int, affine: bool = True):
         super().__init__(channels, eps=1e-4, affine=affine)
+        self.few = channels < FEW  # of each network, if many are stacked: so that all round alike
 
     def forward(self, x: Tensor) -> Tensor:
         pixels = x.permute(0, 2, 3, 1)  # (N, H, W, C)
-        few = self.training and x.device.type == "cpu" and self.num_features < FEW
-        if not few or not pixels.is_contiguous() or pixels[..., 0].numel() % PIXELS:
+        as_rows = self.few and self.training and x.device.type == "cpu"
+        if not as_rows or not pixels.is_contiguous() or pixels[..., 0].numel() % PIXELS:
             return super().forward(x)
         rows = pixels.reshape(-1, PIXELS * self.num_features).to(torch.promote_types(x.dtype, torch.float32))
         rows, mean, variance = _Rows.apply(rows, self.weight, self.bias, self.num_features, self.eps)
@@ -98,6 +99,14 @@ def _block(in_channels, out_channels, kernel, *, bias, norm=True, pool=None, act
 
 POOL2, POOL3 = (2, 2), (3, 2, 1)
 
+WIDE224 = (32, 128, 256, 256, 128)
+
+
+def _table224(widths, *kernels):
+    pools = (POOL3, POOL3, None, POOL3, None)
+    return list(zip(widths, kernels, (True, True, True, True, False), pools, strict=True))
+
+
 # out channels, kernel, batch norm with activation?, pooling
 TRUNKS = {
     "cnn28": [(8, 5, True, POOL2), (16, 5, False, POOL2)],
@@ -105,36 +114,14 @@ TRUNKS = {
     "cnn32": [(32, 5, True, POOL2), (64, 5, True, POOL2), (128, 5, False, None)],
     "cnn32_s": [(32, 3, True, POOL2), (64, 3, True, POOL2), (128, 3, False, None)],
     "cnn32_lw3k": [(128, 3, True, POOL2), (256, 3, True, None), (256, 3, True, POOL2), (128, 3, False, None)],
-    "cnn224": [
-        (8, 5, True, POOL3),
-        (32, 5, True, POOL3),
-        (64, 3, True, None),
-        (128, 3, True, POOL3),
-        (128, 3, False, None),
-    ],
-    "cnn224_w": [
-        (32, 5, True, POOL3),
-        (128, 5, True, POOL3),
-        (256, 3, True, None),
-        (256, 3, True, POOL3),
-        (128, 3, False, None),
-    ],
-    # The receptive-field ablation: k + 15 px wide on 32 px images, 19k - 4 px on 224 px images.
-    **{
-        f"cnn32_{k}k": [(128, k, True, POOL2), (256, 3, True, POOL2), (128, 3, False, None)]
-        for k in (3, 5, 7, 9, 11, 13, 15, 17)
-    },
-    **{
-        f"cnn224_{k}k": [
-            (32, k, True, POOL3),
-            (128, k, True, POOL3),
-            (256, k, True, None),
-            (256, k, True, POOL3),
-            (128, k, False, None),
-        ]
-        for k in (3, 5, 7, 9, 11, 13)
-    },
+    "cnn224": _table224((8, 32, 64, 128, 128), 5, 5, 3, 3, 3),
+    "cnn224_w": _table224(WIDE224, 5, 5, 3, 3, 3),
 }
+# The receptive-field ablation: k + 15 px wide on 32 px images, 19k - 4 px on 224 px images.
+TRUNKS |= {
+    f"cnn32_{k}k": [(128, k, True, POOL2), (256, 3, True, POOL2), (128, 3, False, None)] for k in range(3, 18, 2)
+}
+TRUNKS |= {f"cnn224_{k}k": _table224(WIDE224, k, k, k, k, 3) for k in range(3, 14, 2)}
 UNUSED_NORM = ("cnn32", "cnn32_lw3k")
 
 
