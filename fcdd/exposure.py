@@ -18,7 +18,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from . import datasets
-from .augment import as_uint8
+from .augment import as_uint8, luminance
 from .checks import as_images
 from .confetti import confetti, confetti_with_masks
 
@@ -141,8 +141,7 @@ def fit_to(images: Tensor, channels: int, size: tuple[int, int]) -> Tensor:
 def _fit_block(images: Tensor, channels: int, size) -> Tensor:
     images = as_uint8(images)
     if images.shape[1] == 3 and channels == 1:
-        weights = torch.tensor([0.299, 0.587, 0.114], device=images.device)[:, None, None]
-        images = (images * weights).sum(1, keepdim=True).round().to(torch.uint8)
+        images = luminance(images.float()).round().to(torch.uint8)
     if tuple(images.shape[2:]) != tuple(size):
         images = F.interpolate(images.float(), size=tuple(size), mode="bilinear", antialias=True)
         images = images.round().to(torch.uint8)
@@ -176,6 +175,5 @@ def photographs(channels: int, size: tuple[int, int], *, count: int | None = Non
 def _windows(image: Tensor, size, count: int, generator: Generator) -> Tensor:
     """``count`` windows of ``size`` at random places of one image (1, C, H, W)."""
     windows = image[0].unfold(1, size[0], 1).unfold(2, size[1], 1)  # (C, rows, columns, h, w), a view
-    rows = torch.randint(windows.shape[1], (count,), generator=generator)
-    columns = torch.randint(windows.shape[2], (count,), generator=generator)
+    rows, columns = (torch.randint(most, (count,), generator=generator) for most in windows.shape[1:3])
     return windows[:, rows, columns].transpose(0, 1)
