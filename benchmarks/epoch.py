@@ -37,7 +37,7 @@ KINDS = {
 
 def comparisons(options: Options):
     workers = min(8, os.cpu_count())
-    for network, goal, epochs in (("fcdd_cnn28", 10.0, 5), ("fcdd_cnn28_w", 3.0, 1)):
+    for network, goal, epochs in (("fcdd_cnn28", 4.5, 5), ("fcdd_cnn28_w", 3.0, 1)):
         case = Case(network, options.device, options.quick)
         yield Comparison(
             f"epoch-{network}",
