@@ -99,7 +99,7 @@ def _law(probability: float) -> tuple[list[float], float, float]:
 def _counts(n: int, probability: float, generator: Generator) -> Tensor:
     """(n,) numbers of squares, drawn by comparison with numbers, as no table of them need be sent to the device."""
     drawn = torch.rand(n, generator=generator, device=generator.device)
-    return 1 + sum((drawn > share).long() for share in _law(probability)[0])
+    return 1 + torch.stack([drawn > share for share in _law(probability)[0]]).sum(0)
 
 
 def _most(n: int, probability: float) -> int:

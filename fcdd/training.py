@@ -217,10 +217,10 @@ def train(
     optimizer, decay = schedule.make(network)
     half = mixed_precision(batches.images.device)
     history = []
-    device, lead = batches.images.device, batches.generator if batches.models == 1 else batches.generator[0]
+    device, draws = batches.images.device, batches.generator
     own = torch.random.fork_rng([device] if device.type == "cuda" else [])  # layers like Dropout draw from it
     with own, progress(schedule.epochs * batches.models, title) if bar is None else nullcontext(bar) as bar:
-        torch.manual_seed(lead.initial_seed())
+        torch.manual_seed((draws if isinstance(draws, Generator) else draws[0]).initial_seed())
         for epoch in range(schedule.epochs):
             after = after_batch and partial(after_batch, epoch)
             history.append(_epoch(network, loss, batches, schedule.batch_size, optimizer, half, after).tolist())
