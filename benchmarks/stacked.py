@@ -7,7 +7,7 @@ from torch import Tensor
 
 import fcdd
 from fcdd import datasets, exposure, networks, training
-from fcdd.detectors import fit_all
+from fcdd.many import fit_all
 
 from .compare import Comparison, Fact, Limit, Measured, Options, timed
 from .hardware import flops

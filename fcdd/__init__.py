@@ -20,9 +20,11 @@ if TYPE_CHECKING:
         explain,
         exposure,
         figures,
+        many,
         metrics,
         networks,
         objectives,
+        onnx,
         patches,
         receptive,
         svdd,
@@ -36,11 +38,22 @@ __version__ = "0.1.0"
 __all__ = [
     "FCDD", "HSC", "SVDD", "Autoencoder", "DeepSAD", "DeepSVDD", "PatchNeighbours",
     "augment", "datasets", "detectors", "explain", "exposure", "figures", "metrics", "networks", "objectives",
-    "patches", "receptive", "svdd", "training",
+    "load", "many", "onnx", "patches", "receptive", "svdd", "training",
 ]  # fmt: skip
 
 _HOME = dict.fromkeys(("DeepSVDD", "DeepSAD", "HSC", "FCDD", "Autoencoder"), ".detectors")
 _HOME |= {"SVDD": ".svdd", "PatchNeighbours": ".patches"}
+
+
+def load(path):
+    """The detector in a file that its ``save`` wrote, of whatever class, on the CPU.
+
+    Raises FileNotFoundError; ValueError if the file is none of ours or damaged.
+    """
+    from . import detectors, patches, svdd  # noqa: F401  so that their classes are known
+    from .scores import load
+
+    return load(path)
 
 
 if not TYPE_CHECKING:  # a type checker shall know the names above and no others

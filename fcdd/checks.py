@@ -98,6 +98,26 @@ def as_masks(masks, images: Tensor, labels: Tensor | None = None) -> Tensor | No
     return masks
 
 
+def mark_labels(labels: Tensor, masks: Tensor | None) -> Tensor:
+    """``labels`` (N,) with -1 for unlabelled images whose mask (N, 1, H, W) marks something.
+
+    Raises ValueError for an image labelled nominal (+1) whose mask does, and if none is left to be nominal.
+    """
+    if masks is None:
+        return labels
+    marked = masks.flatten(1).any(1)
+    wrong = (marked & (labels > 0)).nonzero()[:, 0].tolist()
+    if wrong:
+        raise ValueError(
+            f"expected blank masks for nominal images (+1), found {len(wrong)} that mark pixels, first at index "
+            f"{wrong[0]}; label these images -1, or blank their masks"
+        )
+    labels = torch.where(marked, -1, labels)
+    if not (labels >= 0).any():
+        raise ValueError(f"expected at least one image without a defect, got {len(labels)} whose masks mark pixels")
+    return labels
+
+
 def check_option(what: str, name: str, known) -> None:
     """Raises ValueError that lists what is ``known`` if ``name`` is not among it."""
     if name not in known:

@@ -121,16 +121,12 @@ def score(
 
 def _loaded(model: Path, device: str):
     """The detector of images in a file, with all that it computes with on ``device``."""
-    from . import export, training
+    import fcdd
 
-    detector = export.load(model)
+    detector = fcdd.load(model)
     if not hasattr(detector, "image_shape_"):
         raise ValueError(f"expected a detector that was fitted on images by a network, {model} holds {detector}")
-    detector.device_ = training.pick_device(device)
-    for name, value in vars(detector).items():
-        if hasattr(value, "to"):
-            setattr(detector, name, value.to(detector.device_))
-    return detector
+    return detector.to(device)
 
 
 BATCH = 64  # images that fcdd score holds in memory

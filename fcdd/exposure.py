@@ -112,6 +112,11 @@ def _warn_of_nominal(bank: Tensor, nominal: Tensor) -> None:
         )
 
 
+def distinct(images: Tensor) -> np.ndarray:
+    """The places of the different images among (N, C, H, W), the first of each."""
+    return np.unique(_hashes(images), return_index=True)[1]
+
+
 def _hashes(images: Tensor) -> np.ndarray:
     """A 64-bit number for each image: its bytes times fixed random odd numbers, modulo 2⁶⁴.
 

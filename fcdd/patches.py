@@ -10,13 +10,13 @@ import torch
 from scipy import ndimage
 from sklearn.base import BaseEstimator
 from sklearn.neighbors import NearestNeighbors
-from sklearn.utils.validation import check_is_fitted
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from . import augment, networks, training
 from .checks import as_images, as_labels, check_option
-from .detectors import ScoreMixin, parameters
+from .estimator import DeepDetector, network_state, parameters, restore_network
+from .scores import ScoreMixin
 
 
 @parameters
@@ -47,29 +47,34 @@ class PatchNeighbours(ScoreMixin, BaseEstimator):
     seed: int = 0
     device: str = "auto"
 
-    def fit(self, X, y=None, *, masks=None):
+    to = DeepDetector.to
+    _images = DeepDetector._images
+
+    def fit(self, X, y=None, *, masks=None, held_out: float = 0.2, folds: int = 0, groups=None):
         """Fills the bank with patches of the images (N, C, H, W) that are not labelled -1; ``masks`` are not used.
 
-        A fifth of them, drawn by ``seed``, only serves to set the threshold: patches in the bank have distance 0.
-        Returns self. Raises ValueError for other shapes, unknown names, or fewer than two such images.
+        A share ``held_out`` of them only serves to calibrate the threshold: patches in the bank have distance 0. With
+        ``held_out=0`` all are learnt from, and the threshold waits for :meth:`calibrate`. The rest as in
+        :meth:`fcdd.scores.ScoreMixin.fit`.
         """
+        return super().fit(X, y, masks=masks, held_out=0 if folds else held_out, folds=folds, groups=groups)
+
+    def _inputs(self, X, y=None, masks=None):
         images, labels = as_images(X), as_labels(y, len(X))
         check_option("subsample", self.subsample, ("random", "coreset"))
-        images = images[labels >= 0]
-        if len(images) < 2 or self.bank < 1:
-            raise ValueError(
-                f"expected two good images or more and bank >= 1, got {len(images)} images, bank={self.bank}"
-            )
+        if self.bank < 1:
+            raise ValueError(f"expected a bank of at least one patch, got bank={self.bank}")
+        return images[labels >= 0], labels[labels >= 0], None
+
+    def _learn(self, images, labels, masks):
         self.device_, self.image_shape_ = training.pick_device(self.device), tuple(images.shape[1:])
-        self.network_ = self._build()
+        self.network_ = self._build(self.network_options or {})
         kind = getattr(self.network_, "normalisation", None) or "standard"
-        self.normalisation_ = augment.fit_normalisation(images, kind)
+        self.normalisation_ = augment.fit_normalisation(images, kind).to(self.device_)
         generator = Generator().manual_seed(int(self.seed))
-        order = torch.randperm(len(images), generator=generator)
-        held = max(1, len(images) // 5)
-        patches = self._sample(images[order[held:]], generator)
+        patches = self._sample(images, generator)
         self._remember(coreset(patches, self.bank, generator) if self.subsample == "coreset" else patches)
-        self.offset_ = -float(np.quantile(self.anomaly_score(images[order[:held]]), 1 - self.nu))
+        self.offset_ = -np.inf  # nothing is an outlier until calibrated
         return self
 
     def anomaly_score(self, X) -> np.ndarray:
@@ -84,37 +89,30 @@ class PatchNeighbours(ScoreMixin, BaseEstimator):
 
     def distances(self, X) -> np.ndarray:
         """(N, u, v) float32: each patch's distance to the nearest one of the bank."""
-        check_is_fitted(self, "search_")
-        images = as_images(X, channels=self.image_shape_[0], size=self.image_shape_[1:])
         maps = []
-        for batch in images.split(self.batch_size):
+        for batch in self._images(X).split(self.batch_size):
             features = self._features(batch)
             found = self.search_.kneighbors(features.flatten(0, 2).numpy())[0]
             maps.append(found.reshape(features.shape[:3]).astype(np.float32))
         return np.concatenate(maps)
 
-    def save(self, path):
-        """Writes parameters, network, bank and threshold to one safetensors file."""
-        import fcdd  # the writer by its full name: what writes a model is no part of what its numbers depend on
+    def _state(self):
+        arrays, fitted = network_state(self)
+        return arrays | {"bank": self.bank_}, fitted
 
-        fcdd.export.save(self, path)
-
-    @classmethod
-    def load(cls, path):
-        """The detector that :meth:`save` wrote, on the CPU. Raises ValueError if it is of another class."""
-        import fcdd
-
-        return fcdd.export.load(path, cls)
+    def _restore(self, arrays, fitted):
+        restore_network(self, arrays, fitted)
+        self._remember(torch.from_numpy(arrays["bank"]))
 
     def _remember(self, bank: Tensor):
         self.bank_ = bank.numpy()
         self.search_ = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(self.bank_)
 
-    def _build(self) -> nn.Module:
+    def _build(self, options: dict) -> nn.Module:
         """The layers that are needed, initialised by ``seed`` where there are no weights, on the device."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(self.seed))
-            given, options = isinstance(self.network, nn.Module), self.network_options or {}
+            given = isinstance(self.network, nn.Module)
             network = self.network if given else networks.build(self.network, self.image_shape_[0], **options)
         if not self.layers or not 0 <= min(self.layers) <= max(self.layers) < len(network):
             raise ValueError(f"expected layers from 0 to {len(network) - 1} of the network, got {self.layers}")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .networks import BatchNorm, Unused
 
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, BatchNorm)
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, BatchNorm)
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 # They treat each channel by itself.
 PLAIN = (
@@ -70,7 +70,7 @@ class Stack(nn.Module):
         if type(first) in CONVOLUTIONS:
             widths = {"in_channels": first.in_channels, "out_channels": first.out_channels, "groups": first.groups}
             return self._twin(layers, **{name: count * width for name, width in widths.items()})
-        if type(first) in NORMS:
+        if type(first) in BATCH_NORMS:
             return self._twin(layers, num_features=count * first.num_features)
         if type(first) is nn.Linear:
             return Dense(count, self._twin(layers))
@@ -80,7 +80,7 @@ class Stack(nn.Module):
             return first
         raise ValueError(
             f"a {type(first).__name__} layer cannot be stacked; train its networks one after another. Known: "
-            f"{', '.join(kind.__name__ for kind in (nn.Sequential, nn.Linear, *CONVOLUTIONS, *NORMS, *PLAIN))}"
+            f"{', '.join(kind.__name__ for kind in (nn.Sequential, nn.Linear, *CONVOLUTIONS, *BATCH_NORMS, *PLAIN))}"
         )
 
     def _twin(self, layers: Sequence[nn.Module], **changes) -> nn.Module:
@@ -127,7 +127,7 @@ class Dense(nn.Module):
 
 
 @contextmanager
-def together(networks: Sequence[nn.Module]) -> Iterator[nn.Module]:
+def stacked(networks: Sequence[nn.Module]) -> Iterator[nn.Module]:
     """One network for all of them while the context lasts: the only one itself, or their :class:`Stack`."""
     if len(networks) == 1:
         yield networks[0]
@@ -155,7 +155,7 @@ MOST, WIDE = 5, 128
 FACTOR = 3
 
 
-def limit(network: nn.Module, image_shape: tuple[int, int, int], batch_size: int, data: int, device) -> int:
+def stack_size(network: nn.Module, image_shape: tuple[int, int, int], batch_size: int, data: int, device) -> int:
     """How many networks like this one to stack, with batches of ``batch_size`` images and ``data`` bytes each.
 
     As many as fit into half of the memory that is free; on a CPU no more than are faster than one after another.

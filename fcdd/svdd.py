@@ -10,13 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.spatial.distance import pdist
-from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm import tqdm
 
 from .checks import as_labels
+from .scores import ScoreMixin
 
 KERNELS = ("linear", "poly", "rbf", "precomputed")
 GAMMA_RULES = ("scale", "median", "nearest", "rejection")
@@ -25,7 +26,7 @@ BLOCK_ENTRIES = 2**24  # kernel entries held at once while scoring: 128 MB
 
 
 @dataclass(kw_only=True, eq=False, repr=False)  # a constructor that only stores, as scikit-learn asks for
-class SVDD(OutlierMixin, BaseEstimator):
+class SVDD(ScoreMixin, BaseEstimator):
     r"""Support vector data description (Tax & Duin, Machine Learning 54, 2004).
 
     The sphere of center c and radius R with least R^2 + C sum_i xi_i, subject to |phi(x_i) - c|^2 <= R^2 + xi_i for
@@ -92,17 +93,18 @@ class SVDD(OutlierMixin, BaseEstimator):
         tags.input_tags.pairwise = self.kernel == "precomputed"
         return tags
 
-    def fit(self, X, y=None, *, masks=None):
-        """Solve the dual on X: (N, features), or images (N, C, H, W), uint8 or float in [0, 1]; array or tensor; (N, N)
-        if precomputed. y: None, or (N,) of +1 nominal, 0 unlabelled (taken as nominal), -1 anomalous. Returns self.
-
-        Raises ValueError for parameters out of range, bad samples or labels, masks, or C n < 1.
-        """
+    def _inputs(self, X, y=None, masks=None):
         if masks is not None:
             raise ValueError("SVDD describes whole samples: expected masks=None, got masks; use fcdd.FCDD for masks")
         self._check_parameters()
         X = self._check_X(X, reset=True)
-        nominal = _check_labels(y, len(X))
+        return X, np.where(as_labels(y, len(X)).numpy() >= 0, 1, -1), None
+
+    def _learn(self, X, y, masks):
+        """Solves the dual on X (N, features), float64, or (N, N) if precomputed."""
+        nominal = y > 0
+        if self.kernel == "precomputed" and len(X) != X.shape[1]:
+            raise ValueError("a precomputed kernel cannot be divided; fit on k(X, X), then calibrate on k(X_good, X)")
         low, high = self._box(nominal)
         self.gamma_ = self._resolve_gamma(X[nominal])
         # Neither of the two descriptions changes under translation; centring keeps far-away data from losing digits.
@@ -147,30 +149,22 @@ class SVDD(OutlierMixin, BaseEstimator):
         blocks = (X[i : i + step] for i in range(0, len(X), step))
         return np.concatenate([-self._squared_distances(block, put, vectors, weights) for block in blocks])
 
-    def decision_function(self, X):
-        """Return R^2 - |phi(x) - c|^2, (N,); >= 0 is an inlier."""
-        return self.score_samples(X) - self.offset_
-
-    def predict(self, X):
-        """Return +1 for inliers and -1 for outliers, (N,)."""
-        return np.where(self.decision_function(X) >= 0, 1, -1)
-
     def anomaly_score(self, X):
         """Return |phi(x) - c|^2, (N,); higher is more anomalous."""
         return -self.score_samples(X)
 
-    def save(self, path):
-        """Write parameters, support vectors and multipliers to one safetensors file."""
-        import fcdd  # the writer by its full name: what writes a model is no part of what its numbers depend on
+    def _state(self):
+        state = {
+            key: value for key, value in vars(self).items() if key not in self.get_params() and key != "calibration_"
+        }
+        arrays = {key: value for key, value in state.items() if isinstance(value, np.ndarray) and value.dtype != object}
+        numbers = {key: value for key, value in state.items() if key not in arrays}
+        return arrays, {key: value.tolist() if hasattr(value, "tolist") else value for key, value in numbers.items()}
 
-        fcdd.export.save(self, path)
-
-    @classmethod
-    def load(cls, path):
-        """Return the detector that :meth:`save` wrote. Raises ValueError if the file holds another one."""
-        import fcdd
-
-        return fcdd.export.load(path, cls)
+    def _restore(self, arrays, fitted):
+        vars(self).update(fitted, **arrays)
+        if "feature_names_in_" in fitted:
+            self.feature_names_in_ = np.array(fitted["feature_names_in_"], dtype=object)
 
     def _products(self, A, B):
         """k(a, b), (len(A), len(B)), of arrays or tensors; in place, which takes a third of scikit-learn's time."""

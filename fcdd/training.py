@@ -7,7 +7,7 @@ images and random numbers that it would see alone. Taught in: chapter 02 (the lo
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -87,7 +87,7 @@ class Batches:
 
     images (N, C, H, W), y (N,), masks (N, 1, H, W) or None, all on one device. ``exposure`` is a source of outliers
     (see :mod:`fcdd.exposure`) that replaces each nominal image with probability ``share``. For several models, see
-    :func:`together`: images, y and masks lie end to end, each model has its generator.
+    :func:`end_to_end`: images, y and masks lie end to end, each model has its generator.
     """
 
     images: Tensor
@@ -131,7 +131,7 @@ class Batches:
         return self.prepare(x), y, masks
 
 
-def together(batches: Sequence[Batches]) -> Batches:
+def end_to_end(batches: Sequence[Batches]) -> Batches:
     """The batches of several models as one, or the only one itself.
 
     Raises ValueError unless all have as many images, of one shape and type, with or without masks and outliers, and
@@ -217,10 +217,10 @@ def train(
     optimizer, decay = schedule.make(network)
     half = mixed_precision(batches.images.device)
     history = []
-    device, draws = batches.images.device, batches.generator
-    own = torch.random.fork_rng([device] if device.type == "cuda" else [])  # layers like Dropout draw from it
-    with own, progress(schedule.epochs * batches.models, title) if bar is None else nullcontext(bar) as bar:
-        torch.manual_seed((draws if isinstance(draws, Generator) else draws[0]).initial_seed())
+    with (
+        progress(schedule.epochs * batches.models, title) if bar is None else nullcontext(bar) as bar,
+        repeatable(batches.generator, batches.images.device),
+    ):
         for epoch in range(schedule.epochs):
             after = after_batch and partial(after_batch, epoch)
             history.append(_epoch(network, loss, batches, schedule.batch_size, optimizer, half, after).tolist())
@@ -231,6 +231,17 @@ def train(
     network.eval()
     histories = [list(losses) for losses in zip(*history, strict=True)]
     return histories if batches.models > 1 else histories[0]
+
+
+@contextmanager
+def repeatable(generator: Draws, device: torch.device):
+    """While it lasts, layers that draw from PyTorch's global random numbers, as Dropout does, get those of the first
+    seed and leave the global state as it was, and cuDNN takes algorithms that give the same bits each time."""
+    first = generator if isinstance(generator, Generator) else generator[0]
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+        torch.manual_seed(first.initial_seed())
+        yield
 
 
 def progress(epochs: int, title: str) -> tqdm:

@@ -238,7 +238,7 @@ def split_of(run: Run):
 
 def train(runs: list[Run], device: str = "auto") -> Iterator[tuple]:
     """Trains runs that differ only in class and seed, as many at once as can be
-    (:func:`fcdd.detectors.fit_in_stacks`); yields (run, split, detector, seconds) as soon as each is done."""
+    (:func:`fcdd.many.fit_in_stacks`); yields (run, split, detector, seconds) as soon as each is done."""
     if len(runs) == 1 or not runs[0].stackable:
         for run in runs:
             began = time.perf_counter()
@@ -248,7 +248,7 @@ def train(runs: list[Run], device: str = "auto") -> Iterator[tuple]:
             model.fit(data.train.images, data.train.y, **masks)
             yield run, data, model, time.perf_counter() - began
         return
-    from fcdd.detectors import fit_in_stacks
+    from fcdd.many import fit_in_stacks
 
     splits, models = [split_of(run) for run in runs], [detector(run, device) for run in runs]
     began = time.perf_counter()

@@ -326,7 +326,7 @@ def test_soft_boundary(boots, monkeypatch):
     outside = (moving.anomaly_score(boots.train.images) > moving.radius_**2).mean()
     assert outside == pytest.approx(0.2, abs=2 * np.sqrt(0.2 * 0.8 / 50))
     monkeypatch.undo()
-    resting = make("DeepSVDD", warmup_epochs=6, **options).fit(boots.train.images)
+    resting = make("DeepSVDD", warmup_epochs=5, **options).fit(boots.train.images)
     # Before the radius moves it is 0, and the loss the one-class loss divided by nu.
     plain = make("DeepSVDD", epochs=6, nu=0.2, batch_size=50).fit(boots.train.images)
     assert resting.history_[0] == pytest.approx(plain.history_[0] / 0.2, rel=0.05)

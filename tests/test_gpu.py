@@ -78,11 +78,11 @@ def epoch(monkeypatch, make, count=1, masks=None, outliers="bank", shape=GREY):
             if one.exposure is not None:
                 bank = put(images)
                 one.exposure = exposure.from_bank(bank) if outliers == "bank" else exposure.PASTED[outliers]
-        together = training.together(batches)
+        together = training.end_to_end(batches)
         if hasattr(lead, "_center"):
             lead.center_ = torch.zeros(count, 64, device=GPU)
             lead.radius_ = lead.center_.new_zeros(count)
-        with stacking.together(networks) as network, Sent() as sent:
+        with stacking.stacked(networks) as network, Sent() as sent:
             optimizer, _ = lead._schedule().make(network)
             half = torch.autocast("cpu", enabled=False)
             losses = training._epoch(

@@ -12,8 +12,8 @@ from sklearn.exceptions import NotFittedError
 from torch import nn
 
 import fcdd
-from fcdd import augment, detectors, exposure, networks, objectives, stacking, training
-from fcdd.detectors import fit_all
+from fcdd import augment, exposure, many, networks, objectives, stacking, training
+from fcdd.many import fit_all
 from fcdd.metrics import auroc
 
 BACKBONES = ("fcdd_vgg11bn", "fcdd_squeezenet", "hsc_vgg11bn")
@@ -104,10 +104,10 @@ def test_members_look_into_the_stack_until_released():
 
 def test_the_context_releases_whatever_happens():
     members = [build("mnist_lenet", seed) for seed in range(2)]
-    with pytest.raises(KeyError), stacking.together(members):
+    with pytest.raises(KeyError), stacking.stacked(members):
         raise KeyError
     assert all(t.untyped_storage().nbytes() == t.nbytes for m in members for t in m.state_dict().values())
-    with stacking.together(members[:1]) as network:
+    with stacking.stacked(members[:1]) as network:
         assert network is members[0]
 
 
@@ -158,15 +158,15 @@ def test_stackable():
 
 def test_limit():
     narrow, wide = build("fcdd_cnn28"), build("fcdd_cnn28_w")
-    assert stacking.limit(narrow, (1, 28, 28), 128, 0, "cpu") == stacking.MOST > 1
-    assert stacking.limit(wide, (1, 28, 28), 128, 0, "cpu") == 1
-    assert stacking.limit(narrow, (1, 28, 28), 128, 10**15, "cpu") == 1
+    assert stacking.stack_size(narrow, (1, 28, 28), 128, 0, "cpu") == stacking.MOST > 1
+    assert stacking.stack_size(wide, (1, 28, 28), 128, 0, "cpu") == 1
+    assert stacking.stack_size(narrow, (1, 28, 28), 128, 10**15, "cpu") == 1
 
 
 def test_half_of_the_memory_is_filled(monkeypatch):
     one = stacking.FACTOR * 128 * stacking.activation_bytes(build("fcdd_cnn28_w"), (1, 28, 28)) + 1000
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2 * 7 * one + 5, 10**12))
-    assert stacking.limit(build("fcdd_cnn28_w"), (1, 28, 28), 128, 1000, "cuda") == 7
+    assert stacking.stack_size(build("fcdd_cnn28_w"), (1, 28, 28), 128, 1000, "cuda") == 7
 
 
 def test_activations_are_what_the_layers_put_out():
@@ -198,7 +198,7 @@ def test_every_model_sees_what_it_sees_alone(options):
         return [batch for _ in range(2) for batch in batches.epoch(8)]
 
     alone = [two_epochs(source(seed, **options)) for seed in range(3)]
-    both = training.together([source(seed, **options) for seed in range(3)])
+    both = training.end_to_end([source(seed, **options) for seed in range(3)])
     assert both.models == 3
     batches = two_epochs(both)
     assert [len(x) for x, _, _ in batches] == [24, 24, 12] * 2
@@ -212,7 +212,7 @@ def test_every_model_sees_what_it_sees_alone(options):
 
 def test_batches_of_one_model_are_themselves():
     one = source(0)
-    assert training.together([one]) is one and one.models == 1
+    assert training.end_to_end([one]) is one and one.models == 1
 
 
 @pytest.mark.parametrize("options", [
@@ -220,11 +220,11 @@ def test_batches_of_one_model_are_themselves():
 ])  # fmt: skip
 def test_batches_that_cannot_be_joined(options):
     with pytest.raises(ValueError, match="the same number, shape and type of images.*got 2 kinds; train them one"):
-        training.together([source(0), source(1, **options)])
+        training.end_to_end([source(0), source(1, **options)])
 
 
 def test_a_last_batch_of_one_image_each_is_left_out():
-    both = training.together([source(seed, n=17) for seed in range(2)])
+    both = training.end_to_end([source(seed, n=17) for seed in range(2)])
     assert [len(x) for x, _, _ in both.epoch(8)] == [16, 16]
 
 
@@ -250,10 +250,10 @@ def test_stacked_training_equals_one_after_another(float32, name, optimizer):
     alone = [build(name, seed).double() for seed in range(3)]
     members = copy.deepcopy(alone)
     histories = [training.train(n, loss, inputs(seed), schedule) for seed, n in enumerate(alone)]
-    both = training.together([source(seed) for seed in range(3)])
+    both = training.end_to_end([source(seed) for seed in range(3)])
     normalise, both.prepare = both.prepare, None
     both.prepare = lambda x: normalise(x).double()
-    with stacking.together(members) as network:
+    with stacking.stacked(members) as network:
         stacked = training.train(network, loss, both, schedule)
     np.testing.assert_allclose(stacked, histories, rtol=1e-5)
     for one, member in zip(alone, members, strict=True):
@@ -263,13 +263,13 @@ def test_stacked_training_equals_one_after_another(float32, name, optimizer):
 
 def test_a_loss_that_explodes_names_the_models():
     members = [build("mnist_lenet", seed) for seed in range(3)]
-    both = training.together([source(seed) for seed in range(3)])
+    both = training.end_to_end([source(seed) for seed in range(3)])
 
     def explode(outputs, y, masks):
         return outputs.sum(1) * torch.tensor([1.0, float("nan"), float("inf")]).repeat_interleave(len(y) // 3)
 
     with (
-        stacking.together(members) as network,
+        stacking.stacked(members) as network,
         pytest.raises(FloatingPointError, match=r"the loss of model 2, 3 of 3 became nan in epoch 1; try a smaller"),
     ):
         training.train(network, explode, both, training.Schedule(2, 8, 0.1))
@@ -322,33 +322,31 @@ def test_fit_all_equals_fit(float32, classes, colours, case):
     y = y if CASES[case][0] in ("DeepSAD", "FCDD", "HSC") else [None] * 3
     alone = [one.fit(images, own) for one, images, own in zip(make(case), X, y, strict=True)]
     stacked = make(case)
-    assert fit_all(stacked, X, y, limit=3) == stacked
+    assert fit_all(stacked, X, y, stack=3) == stacked
     for k in range(3):
         alike(alone[k], stacked[k], X[0])
 
 
 def stacks_of(monkeypatch):
     """The sizes of the stacks that are trained from now on."""
-    sizes, fit = [], detectors._fit_stack
-    monkeypatch.setattr(
-        detectors, "_fit_stack", lambda members, *rest: (sizes.append(len(members)), fit(members, *rest))
-    )
+    sizes, fit = [], many.fit_stack
+    monkeypatch.setattr(many, "fit_stack", lambda members, *rest: (sizes.append(len(members)), fit(members, *rest)))
     return sizes
 
 
 def test_the_limit_changes_nothing_but_rounding(float32, classes, monkeypatch):
     X = [classes[k % 3] for k in range(5)]
-    whole = fit_all(make("FCDD", 5), X, limit=5)
+    whole = fit_all(make("FCDD", 5), X, stack=5)
     sizes = stacks_of(monkeypatch)
-    parts = fit_all(make("FCDD", 5), X, limit=2)
+    parts = fit_all(make("FCDD", 5), X, stack=2)
     assert sizes == [2, 2, 1]
     for one, other in zip(whole, parts, strict=True):
         alike(one, other, X[0])
 
 
 def test_too_little_memory_halves_the_stack(float32, classes, monkeypatch):
-    whole = fit_all(make("FCDD"), classes, limit=3)
-    fit = detectors._fit_stack
+    whole = fit_all(make("FCDD"), classes, stack=3)
+    fit = many.fit_stack
     sizes = []
 
     def small(members, *rest):
@@ -357,11 +355,11 @@ def test_too_little_memory_halves_the_stack(float32, classes, monkeypatch):
             raise torch.OutOfMemoryError
         fit(members, *rest)
 
-    monkeypatch.setattr(detectors, "_fit_stack", small)
-    for one, other in zip(whole, fit_all(make("FCDD"), classes, limit=3), strict=True):
+    monkeypatch.setattr(many, "fit_stack", small)
+    for one, other in zip(whole, fit_all(make("FCDD"), classes, stack=3), strict=True):
         alike(one, other, classes[0])
     assert sizes == [3, 2, 1, 1, 1]
-    monkeypatch.setattr(detectors, "_fit_stack", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError))
+    monkeypatch.setattr(many, "fit_stack", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError))
     with pytest.raises(torch.OutOfMemoryError):
         fit_all(make("FCDD", 2), classes[:2])
 
@@ -473,7 +471,7 @@ def test_a_stack_that_fails_is_left_unfitted(classes):
     (lambda X: fit_all(make("FCDD"), X[:2]), "images and labels for each of 3 different detectors, got 2 and 2"),
     (lambda X: fit_all(make("FCDD"), X, [None]), "for each of 3 different detectors, got 3 and 1"),
     (lambda X: fit_all(2 * make("FCDD", 1), X[:2]), "for each of 2 different detectors"),
-    (lambda X: fit_all(make("FCDD"), X, limit=0), "a limit of at least 1 network, or None for the best, got 0"),
+    (lambda X: fit_all(make("FCDD"), X, stack=0), "a stack of at least 1 network, or None for the best, got 0"),
     (lambda X: fit_all(make("FCDD", 1), [X[0][:, 0]]), "add the channel axis"),
     (lambda X: fit_all(make("FCDD", 2, nu=2), X[:2]), "0 < nu <= 1, got 2"),
     (lambda X: fit_all(make("FCDD", 2, network="resnet18"), X[:2]), "unknown network 'resnet18'"),

@@ -1,0 +1,123 @@
+r"""Which threshold keeps a promised rate of false alarms: split conformal prediction.
+
+n scores of good images that the detector has not learnt from, in order; the threshold is the k-th smallest,
+
+.. math:: k = \lceil (n + 1)(1 - \alpha) \rceil
+
+A new good image from the same conditions is equally likely to fall into each of the n + 1 gaps between them, so that it
+lies above with probability (n + 1 - k) / (n + 1) ≤ α. That is the mean over calibrations. The rate of one detector is
+a draw from the beta distribution with parameters n + 1 - k and k. Source: Vovk 2012; Angelopoulos and Bates 2023;
+with groups, Lee, Barber and Willett 2023. Taught in: the page on thresholds.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+LEVEL = 0.95  # of the interval that is told with a threshold
+
+
+class Calibration(NamedTuple):
+    """A threshold and what is promised of it. ``low`` and ``high`` are NaN where nothing is known of one detector."""
+
+    threshold: float  # an image whose anomaly score is above it is called anomalous
+    fpr: float  # the rate of false alarms asked for
+    images: int
+    groups: int = 0  # 0: images are taken to be independent of each other
+    folds: int = 0  # 0: the detector itself gave the scores
+    rate: float = math.nan  # its mean over calibrations
+    low: float = math.nan
+    high: float = math.nan
+
+    def __str__(self):
+        if self.folds:
+            return (
+                f"threshold {self.threshold:.4g} from {self.images} good images, each scored by one of {self.folds} "
+                f"models that did not see it: about {self.fpr:.3g} of new good images are above it; nothing is "
+                "guaranteed, as the detector itself has seen them all"
+            )
+        whole = "image" if not self.groups else f"image of a new group ({self.groups} groups)"
+        promise = (
+            f"threshold {self.threshold:.4g} from {self.images} good images held out: a new good {whole} from the same "
+        )
+        promise += f"conditions is above it with probability {self.rate:.3g}, on average over such calibrations"
+        if math.isnan(self.low):
+            return promise
+        return f"{promise}; this detector's own rate lies between {self.low:.2g} and {self.high:.2g} ({LEVEL:.0%})"
+
+
+def calibrate(scores, fpr: float = 0.05, groups=None, folds: int = 0) -> Calibration:
+    """The threshold that keeps the rate ``fpr`` of false alarms, from anomaly scores (n,) of good images.
+
+    groups: (n,) names of sheets, days or batches, of which images are alike: then the promise is about an image of a
+    new group, and each group weighs the same. Raises ValueError for scores that are not finite, and where no
+    threshold keeps the rate, with the smallest rate that can be kept: 1 / (n + 1), or that of the number of groups.
+    """
+    scores = np.asarray(scores, float)
+    groups = None if groups is None else np.asarray(groups)
+    count = units(len(scores), groups, fpr)
+    if not np.isfinite(scores).all():
+        raise ValueError(f"expected finite scores, got {(~np.isfinite(scores)).sum()} others of {len(scores)}")
+    if groups is None:
+        k = rank(count, fpr)
+        rate, ends = (count + 1 - k) / (count + 1), stats.beta.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2], count + 1 - k, k)
+        return Calibration(float(np.sort(scores)[k - 1]), fpr, count, 0, folds, rate, *map(float, ends))
+    _, member, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    order = scores.argsort(kind="stable")
+    below = np.cumsum(1 / ((count + 1) * sizes[member[order]]))
+    place = min(np.searchsorted(below, 1 - fpr - 1e-9), len(scores) - 1)
+    return Calibration(float(scores[order[place]]), fpr, len(scores), count, folds, fpr)
+
+
+def rank(n: int, fpr: float) -> int:
+    """k, counted from 1; n + 1 where no threshold keeps the rate."""
+    return math.ceil((n + 1) * (1 - fpr) - 1e-9)
+
+
+def units(n: int, groups, fpr: float) -> int:
+    """How many images, or groups, a calibration rests on. Raises ValueError if they cannot keep the rate."""
+    if not 0 < fpr < 1:
+        raise ValueError(f"expected a rate of false alarms between 0 and 1, got {fpr}")
+    if groups is not None and len(groups) != n:
+        raise ValueError(f"expected one group for each of the {n} images, got {len(groups)}")
+    count, what = (n, "good images") if groups is None else (len(np.unique(groups)), "groups of good images")
+    if rank(count, fpr) > count:
+        raise ValueError(
+            f"no threshold keeps a rate of {fpr:.3g} with {count} {what}: expected at least "
+            f"{math.ceil(1 / fpr - 1 - 1e-9)}. The smallest rate that {count} can keep is {1 / (count + 1):.3g}: ask for "
+            f"that or more, or add {what}"
+        )
+    return count
+
+
+def held_out(nominal, share: float, seed: int, groups=None) -> np.ndarray:
+    """(N,) boolean: which of the ``nominal`` samples (N,) are set aside, a ``share`` of them, whole groups if given."""
+    if not 0 < share < 1:
+        raise ValueError(f"expected a share held out between 0 and 1, got {share}")
+    return parts(nominal, max(2, round(1 / share)), seed, groups, share)[0]
+
+
+def parts(nominal, count: int, seed: int, groups=None, share: float | None = None) -> list[np.ndarray]:
+    """``count`` disjoint parts of the ``nominal`` samples, (N,) boolean each, drawn by ``seed``; groups stay whole.
+
+    With ``share`` only the first part, of that share. Raises ValueError where there are too few samples or groups.
+    """
+    nominal = np.asarray(nominal, bool)
+    places = np.flatnonzero(nominal)
+    if groups is not None and len(groups) != len(nominal):
+        raise ValueError(f"expected one group for each of the {len(nominal)} images, got {len(groups)}")
+    unit = np.arange(len(places)) if groups is None else np.unique(np.asarray(groups)[places], return_inverse=True)[1]
+    number = int(unit.max()) + 1 if len(unit) else 0
+    if count < 2 or number < count and not (share and number > 1):
+        what = "good images" if groups is None else "groups of good images"
+        raise ValueError(f"expected at least {max(2, count)} {what} to divide into parts, got {number}")
+    order = np.random.default_rng(seed).permutation(number)
+    cut = [order[: max(1, round(share * number))]] if share else np.array_split(order, count)
+    found = []
+    for units_of_part in cut:
+        part = np.zeros(len(nominal), bool)
+        part[places[np.isin(unit, units_of_part)]] = True
+        found.append(part)
+    return found

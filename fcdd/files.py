@@ -1,0 +1,74 @@
+"""Safetensors in and out: arrays, and numbers as metadata. Knows no class. Taught in: the page on the library."""
+
+import json
+import os
+import uuid
+from pathlib import Path, PurePath
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+FORMAT = "fcdd-1"
+
+
+def write(path, kind: str, parameters: dict, fitted: dict, arrays: dict) -> None:
+    """Writes a detector of the class named ``kind``: beside the file first, then moved into its place.
+
+    Raises ValueError for parameters that no file can hold: networks as modules, kernels as functions. Of a source of
+    outliers only a name is kept, as it is needed for training only.
+    """
+    parameters = {name: _plain(name, value) for name, value in parameters.items()}
+    metadata = {"format": FORMAT, "class": kind, "parameters": json.dumps(parameters), "fitted": json.dumps(fitted)}
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}.part")
+    try:
+        save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, partial, metadata=metadata)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _plain(name: str, value):
+    """A parameter as JSON holds it."""
+    if name == "exposure":
+        return value if isinstance(value, str) else None
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _plain(key, each) for key, each in value.items()}
+    try:
+        json.dumps(value)
+    except TypeError as error:
+        raise ValueError(
+            f"expected a {name} by name: {type(value).__name__} objects cannot be made again from a file"
+        ) from error
+    return value
+
+
+def read(path) -> tuple[str, dict, dict, dict]:
+    """Class name, parameters, fitted numbers and arrays of :func:`write`.
+
+    Raises FileNotFoundError; ValueError if the file is damaged or none of ours.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no model at {path}; expected a file written by save()")
+    try:
+        with safe_open(path, "np") as file:
+            metadata = file.metadata() or {}
+            arrays = {key: np.array(file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118
+        if metadata.get("format") == FORMAT:
+            parameters, fitted = json.loads(metadata["parameters"]), json.loads(metadata["fitted"])
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} is not a safetensors file or is cut short ({error})") from error
+    if metadata.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} was not written by this library (expected format {FORMAT}, got {metadata.get('format')})"
+        )
+    parameters = {key: tuple(value) if isinstance(value, list) else value for key, value in parameters.items()}
+    return metadata["class"], parameters, fitted, arrays

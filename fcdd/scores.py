@@ -1,0 +1,118 @@
+"""What every detector shares: scores and verdicts in scikit-learn's signs, a threshold that is calibrated, files.
+
+Knows no network. Taught in: chapter 00 (scores) and the page on thresholds.
+"""
+
+import numpy as np
+from sklearn.base import OutlierMixin, clone
+from sklearn.utils.validation import check_is_fitted
+
+from . import calibration, files
+
+
+class ScoreMixin(OutlierMixin):
+    """A detector brings ``anomaly_score`` and ``offset_``; to be fitted ``_inputs`` and ``_learn``; to be saved
+    ``_state`` and ``_restore``."""
+
+    def fit(self, X, y=None, *, masks=None, held_out: float = 0.0, folds: int = 0, groups=None):
+        """Learns what is nominal.
+
+        X: (N, C, H, W) uint8 or float in [0, 1] (:class:`fcdd.SVDD` also (N, features)); y: (N,) labels +1 nominal,
+        0 unlabelled, -1 anomalous, or None (all unlabelled); masks: (N, 1, H, W), non-zero on anomalous pixels, for
+        FCDD's pixel-wise loss; an unlabelled image whose mask marks something is anomalous.
+
+        The threshold ``offset_`` comes from the training images, of which a share ``nu`` lies outside; more than that
+        of new good images will. ``held_out``, a share, sets so many good images aside and calibrates on them
+        (:meth:`calibrate`, at the rate ``nu``). ``folds``, a number, is for few images: as many models are fitted
+        besides, each without one part, to score that part. ``groups`` (N,) keeps what is alike on one side.
+        Returns self. Raises ValueError for input of another shape, type or range, or too few images to calibrate on,
+        and RuntimeError if a network has learnt a constant.
+        """
+        X, y, masks = self._inputs(X, y, masks)
+        nominal = np.asarray(y) >= 0
+        if held_out and folds:
+            raise ValueError("expected held_out or folds, got both; folds are for few images")
+        if not held_out and not folds:
+            return self._learn(X, y, masks)
+        out = [calibration.held_out(nominal, held_out, self.seed, groups)] if held_out else []
+        out = out or calibration.parts(nominal, folds, self.seed, groups)
+        own = None if groups is None else np.asarray(groups)
+        scored = np.any(out, axis=0)
+        calibration.units(int(scored.sum()), None if own is None else own[scored], self.nu)  # before hours of training
+        scores = np.empty(len(nominal))
+        for part in out:
+            model = self if held_out else clone(self)
+            model._learn(X[~part], y[~part], None if masks is None else masks[~part])
+            scores[part] = model.anomaly_score(X[part])
+        if folds:
+            self._learn(X, y, masks)
+        return self._set_threshold(scores[scored], self.nu, None if own is None else own[scored], folds)
+
+    def calibrate(self, X_good, fpr: float = 0.05, groups=None):
+        """Sets ``offset_`` from good images (N, ...) not learnt from, for a rate ``fpr`` of false alarms.
+
+        Promised is the average over calibrations, if new images come from the same conditions; ``calibration_`` says
+        it, with bounds for this one detector, and prints as a sentence. ``groups`` (N,) names sheets, days or batches:
+        the promise is then about images of a new one. Returns self. Raises ValueError where so few images can keep no
+        such rate, naming the smallest that they can. See :mod:`fcdd.calibration`.
+        """
+        check_is_fitted(self)
+        return self._set_threshold(self.anomaly_score(X_good), fpr, groups)
+
+    def _set_threshold(self, scores, fpr, groups=None, folds=0):
+        self.calibration_ = calibration.calibrate(scores, fpr, groups, folds)
+        self.offset_ = -self.calibration_.threshold
+        return self
+
+    def score_samples(self, X) -> np.ndarray:
+        """(N,) higher = more normal."""
+        return -self.anomaly_score(X)
+
+    def decision_function(self, X) -> np.ndarray:
+        """(N,) ``score_samples`` minus ``offset_``: ≥ 0 for inliers."""
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X) -> np.ndarray:
+        """(N,) +1 for inliers, -1 for outliers."""
+        return np.where(self.decision_function(X) >= 0, 1, -1)
+
+    def save(self, path) -> None:
+        """Writes parameters, what was learnt and the threshold to one safetensors file, whole or not at all.
+
+        Raises ValueError for a network given as a module or a kernel given as a function: only named ones can be made
+        again.
+        """
+        check_is_fitted(self)
+        arrays, fitted = self._state()
+        if calibrated := getattr(self, "calibration_", None):
+            fitted["calibration"] = calibrated._asdict()
+        files.write(path, type(self).__name__, self.get_params(deep=False), fitted, arrays)
+
+    @classmethod
+    def load(cls, path):
+        """The detector that :meth:`save` wrote, on the CPU. Raises FileNotFoundError; ValueError if the file is none of
+        ours or holds a detector of another class."""
+        return load(path, cls)
+
+
+def load(path, expected=ScoreMixin):
+    """The detector in ``path``, of the class ``expected`` or one below it; classes are known once they are imported."""
+    name, parameters, fitted, arrays = files.read(path)
+    known = {cls.__name__: cls for cls in _below(ScoreMixin) if not cls.__name__.startswith("_")}
+    if name not in known:
+        raise ValueError(
+            f"{path} holds an unknown detector {name!r}; known: {', '.join(sorted(known))}; import a class of your own "
+            "before loading it"
+        )
+    if not issubclass(known[name], expected):
+        raise ValueError(f"{path} holds a {name}, expected a {expected.__name__}; call {name}.load")
+    detector = known[name](**parameters)
+    calibrated = fitted.pop("calibration", None)
+    detector._restore(arrays, fitted)
+    if calibrated:
+        detector.calibration_ = calibration.Calibration(**calibrated)
+    return detector
+
+
+def _below(cls) -> list[type]:
+    return [each for sub in cls.__subclasses__() for each in (sub, *_below(sub))]
