@@ -15,6 +15,7 @@ from . import moved as moved
 if TYPE_CHECKING:
     from . import (
         augment,
+        calibration,
         datasets,
         detectors,
         explain,
@@ -38,7 +39,7 @@ __version__ = "0.1.0"
 __all__ = [
     "FCDD", "HSC", "SVDD", "Autoencoder", "DeepSAD", "DeepSVDD", "PatchNeighbours",
     "augment", "datasets", "detectors", "explain", "exposure", "figures", "metrics", "networks", "objectives",
-    "load", "many", "onnx", "patches", "receptive", "svdd", "training",
+    "calibration", "load", "many", "onnx", "patches", "receptive", "svdd", "training",
 ]  # fmt: skip
 
 _HOME = dict.fromkeys(("DeepSVDD", "DeepSAD", "HSC", "FCDD", "Autoencoder"), ".detectors")

@@ -11,6 +11,7 @@ with groups, Lee, Barber and Willett 2023. Taught in: the page on thresholds.
 """
 
 import math
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -86,10 +87,29 @@ def units(n: int, groups, fpr: float) -> int:
     if rank(count, fpr) > count:
         raise ValueError(
             f"no threshold keeps a rate of {fpr:.3g} with {count} {what}: expected at least "
-            f"{math.ceil(1 / fpr - 1 - 1e-9)}. The smallest rate that {count} can keep is {1 / (count + 1):.3g}: ask for "
-            f"that or more, or add {what}"
+            f"{math.ceil(1 / fpr - 1 - 1e-9)}. The smallest rate that {count} can keep is {1 / (count + 1):.3g}: "
+            f"ask for that or more, or add {what}"
         )
     return count
+
+
+def choose(n: int, fpr: float) -> dict:
+    """What ``fit`` is told for n good images: a fifth held out if that can keep the rate, or else four folds.
+
+    Where not even all of them can, neither, with a warning that names the smallest rate.
+    """
+    fifth = max(1, round(0.2 * n))
+    if rank(fifth, fpr) <= fifth:
+        return {"held_out": 0.2}
+    if rank(n, fpr) <= n and n >= 4:
+        return {"folds": 4}
+    warnings.warn(
+        f"no threshold is calibrated: {n} good images cannot keep a rate of {fpr:.3g}, the smallest is "
+        f"{1 / (n + 1):.3g}; call calibrate with more good images, or at a higher rate",
+        UserWarning,
+        stacklevel=3,
+    )
+    return {}
 
 
 def held_out(nominal, share: float, seed: int, groups=None) -> np.ndarray:

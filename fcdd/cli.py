@@ -62,7 +62,7 @@ def fit(
     seed: int = 0,
 ) -> None:
     """Learns from good images what normal looks like, and writes a model with a threshold."""
-    from . import FCDD, datasets
+    from . import FCDD, calibration, datasets
 
     good = images / "train" / "good" if (images / "train" / "good").is_dir() else images
     X = datasets.image_folder(good, (size, size))
@@ -72,10 +72,10 @@ def fit(
         options = {"network_options": {"weights": weights}, "objective": "pixels", "augmentation": "parts"}
         options |= {"sigma": 12.0, "optimizer": "adam", "learning_rate": 1e-3, "decay": 1.0, "weight_decay": 1e-4}
     options |= {"network": network, "exposure": exposure, "epochs": epochs, "batch_size": min(16, len(X))}
-    detector = FCDD(device=device, seed=seed, **options).fit(X)
-    detector.save(model)
-    told = f"{model}: learnt from {len(X)} images; threshold: anomaly score {-detector.offset_:.4g}"
-    console.print(told, markup=False)
+    detector = FCDD(device=device, seed=seed, **options)
+    detector.fit(X, **calibration.choose(len(X), detector.nu)).save(model)
+    promise = getattr(detector, "calibration_", f"threshold {-detector.offset_:.4g} from the images learnt from")
+    console.print(f"{model}: {len(X)} images; {promise}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

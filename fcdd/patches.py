@@ -13,7 +13,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from . import augment, networks, training
+from . import augment, calibration, networks, training
 from .checks import as_images, as_labels, check_option
 from .estimator import DeepDetector, network_state, parameters, restore_network
 from .scores import ScoreMixin
@@ -50,14 +50,18 @@ class PatchNeighbours(ScoreMixin, BaseEstimator):
     to = DeepDetector.to
     _images = DeepDetector._images
 
-    def fit(self, X, y=None, *, masks=None, held_out: float = 0.2, folds: int = 0, groups=None):
+    def fit(self, X, y=None, *, masks=None, held_out: float | None = None, folds: int = 0, groups=None):
         """Fills the bank with patches of the images (N, C, H, W) that are not labelled -1; ``masks`` are not used.
 
-        A share ``held_out`` of them only serves to calibrate the threshold: patches in the bank have distance 0. With
-        ``held_out=0`` all are learnt from, and the threshold waits for :meth:`calibrate`. The rest as in
+        The threshold cannot come from them, as patches in the bank have distance 0: unless it is said how, a fifth is
+        held out, or four folds where they are few (:func:`fcdd.calibration.choose`). With ``held_out=0`` all are
+        learnt from and nothing is an outlier until :meth:`calibrate`. The rest as in
         :meth:`fcdd.scores.ScoreMixin.fit`.
         """
-        return super().fit(X, y, masks=masks, held_out=0 if folds else held_out, folds=folds, groups=groups)
+        how = {"held_out": held_out or 0, "folds": folds}
+        if held_out is None and not folds:
+            how = calibration.choose(int((as_labels(y, len(X)) >= 0).sum()), self.nu)
+        return super().fit(X, y, masks=masks, groups=groups, **how)
 
     def _inputs(self, X, y=None, masks=None):
         images, labels = as_images(X), as_labels(y, len(X))

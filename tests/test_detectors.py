@@ -590,3 +590,76 @@ def test_bad_parameters_of_some(boots, name, options, text):
 def test_images_too_small(name, size):
     with pytest.raises(ValueError, match=f"cannot take images of {size}×{size} px, 1 channels"):
         make(name).fit(np.random.default_rng(0).integers(0, 256, (20, 1, size, size), dtype=np.uint8))
+
+
+# ---- what used to go wrong in silence ----
+
+
+def test_an_unlabelled_image_whose_mask_marks_something_is_anomalous(boots):
+    X, masks = defective(boots.train.images[:60])
+    options = {"network": "fcdd_cnn28", "epochs": 2, "batch_size": 32, "exposure": None, "device": "cpu"}
+    told = np.where(masks.flatten(1).any(1), -1, 0)
+    marked, labelled = fcdd.FCDD(**options).fit(X, masks=masks), fcdd.FCDD(**options).fit(X, told, masks=masks)
+    np.testing.assert_array_equal(marked.anomaly_score(X), labelled.anomaly_score(X))
+    assert marked.offset_ == labelled.offset_
+    with pytest.raises(ValueError, match="blank masks for nominal images .*found 30 that mark pixels"):
+        fcdd.FCDD(**options).fit(X, np.ones(60), masks=masks)
+    with pytest.raises(ValueError, match="at least one image without a defect"):
+        fcdd.FCDD(**options).fit(X, masks=np.ones_like(masks))
+
+
+@pytest.mark.parametrize("name", ["FCDD", "DeepSVDD", "HSC"])
+def test_repeated_images_are_no_collapse(boots, name):
+    """A fixed camera: 8 pictures, over and over. Their scores have 8 values by right."""
+    X = boots.train.images[:8][np.arange(100) % 8]
+    assert len(np.unique(make(name, **TINY).fit(X).anomaly_score(X))) >= 8
+
+
+def test_scoring_goes_by_the_batch_size(boots, monkeypatch):
+    """At 224 px 512 images at a time took 13 GB."""
+    detector, seen = make("FCDD", **TINY | {"batch_size": 7}).fit(boots.train.images[:30]), []
+    detector.network_.register_forward_pre_hook(lambda network, inputs: seen.append(len(inputs[0])))
+    detector.anomaly_score(boots.test.images[:20])
+    detector.anomaly_map(boots.test.images[:20])
+    make_gradient = make("HSC", **TINY | {"batch_size": 7}).fit(boots.train.images[:30])
+    make_gradient.network_.register_forward_pre_hook(lambda network, inputs: seen.append(len(inputs[0])))
+    make_gradient.anomaly_map(boots.test.images[:20])
+    assert max(seen) <= 7
+
+
+def test_a_radius_that_would_never_move_is_refused(boots):
+    told = ""
+    try:
+        fcdd.DeepSVDD(objective="soft-boundary", epochs=5, device="cpu").fit(boots.train.images[:40])
+    except ValueError as error:
+        told = str(error)
+    assert "expected warmup_epochs below epochs, got 10 and 5" in told
+
+
+def test_dropout_neither_uses_nor_moves_the_global_generator(boots):
+    network = torch.nn.Sequential(
+        *(torch.nn.Conv2d(1, 8, 5, 4, bias=False), torch.nn.LeakyReLU(), torch.nn.Dropout(0.5)),
+        *(torch.nn.Flatten(), torch.nn.Linear(8 * 36, 8, bias=False)),
+    )
+    scores = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        detector = fcdd.DeepSVDD(network=network, epochs=2, batch_size=16, device="cpu").fit(boots.train.images[:48])
+        assert torch.equal(torch.get_rng_state(), before)
+        scores.append(detector.anomaly_score(boots.test.images))
+    np.testing.assert_array_equal(*scores)
+
+
+def test_cudnn_is_told_to_be_deterministic_while_training(boots):
+    seen = []
+
+    class Asks(torch.nn.Flatten):
+        def forward(self, x):
+            seen.append((self.training, torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark))
+            return super().forward(x)
+
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 5, 4, bias=False), torch.nn.LeakyReLU(), Asks())
+    fcdd.DeepSVDD(network=network, epochs=1, batch_size=16, device="cpu").fit(boots.train.images[:48])
+    assert {flags for training, *flags in seen if training for flags in [tuple(flags)]} == {(True, False)}
+    assert not torch.backends.cudnn.deterministic

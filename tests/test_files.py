@@ -11,7 +11,7 @@ from sklearn.exceptions import NotFittedError
 from torch import nn
 
 import fcdd
-from fcdd import onnx
+from fcdd import networks, onnx
 from fcdd.patches import PatchNeighbours
 
 FITS = {
@@ -223,3 +223,86 @@ def test_svdd_with_a_kernel_of_ones_own_is_not_saved(tmp_path):
     sphere = fcdd.SVDD(kernel=lambda A, B: A @ B.T).fit(np.random.default_rng(0).random((20, 3)))
     with pytest.raises(ValueError, match="expected a kernel by name"):
         sphere.save(tmp_path / "s.safetensors")
+
+
+# ---- what used to be lost between saving and loading ----
+
+
+class Mine(fcdd.FCDD):
+    """A detector of a user's own."""
+
+
+def test_a_subclass_comes_back_as_itself(trousers, tmp_path):
+    detector = Mine(network="fcdd_cnn28", epochs=1, batch_size=16, device="cpu").fit(trousers.train.images)
+    detector.save(tmp_path / "m.safetensors")
+    loaded = []
+    for load in (Mine.load, fcdd.FCDD.load):
+        try:
+            loaded.append(load(tmp_path / "m.safetensors"))
+        except ValueError as error:
+            loaded.append(error)
+    assert [type(each) for each in loaded] == [Mine, Mine]
+
+
+def test_classes_left_out_as_a_set_are_saved(trousers, tmp_path):
+    left_out = {"Bag", "Coat"}
+    detector = fcdd.FCDD(network="fcdd_cnn28", exposure="fashion-mnist-small", exposure_without=left_out, epochs=1,
+                         batch_size=16, device="cpu").fit(trousers.train.images)  # fmt: skip
+    told = ""
+    try:
+        detector.save(tmp_path / "m.safetensors")
+    except TypeError as error:
+        told = str(error)
+    assert told == "" and set(fcdd.FCDD.load(tmp_path / "m.safetensors").exposure_without) == left_out
+
+
+def test_a_loaded_pretrained_model_fits_again_from_its_weights(tmp_path):
+    """The file named in network_options is where a second fit starts, too; scoring does not need it any more."""
+    source = networks.build("fcdd_squeezenet", 3)
+    weights = tmp_path / "w.safetensors"
+    save_file(
+        {f"features.{key}": value for key, value in nn.Sequential(*list(source)[:11]).state_dict().items()}, weights
+    )
+    X = torch.randint(0, 256, (12, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    options = {"epochs": 1, "batch_size": 4, "exposure": "confetti", "device": "cpu"}
+    detector = fcdd.FCDD(network="fcdd_squeezenet", network_options={"weights": str(weights)}, **options).fit(X)
+    detector.save(tmp_path / "m.safetensors")
+    loaded = fcdd.FCDD.load(tmp_path / "m.safetensors")
+    again = loaded.fit(X)
+    assert torch.equal(again.network_[0].weight, source[0].weight)
+    np.testing.assert_array_equal(again.anomaly_score(X), detector.anomaly_score(X))
+    weights.unlink()
+    loaded = fcdd.FCDD.load(tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(loaded.anomaly_score(X), detector.anomaly_score(X))
+    with pytest.raises(FileNotFoundError, match=r"no weights at .*w\.safetensors"):
+        loaded.fit(X)
+
+
+def test_what_was_loaded_does_not_hang_on_the_file(fitted, trousers, tmp_path):
+    path = tmp_path / "m.safetensors"
+    fitted["FCDD"].save(path)
+    loaded = fcdd.FCDD.load(path)
+    path.write_bytes(b"\0" * path.stat().st_size)
+    np.testing.assert_array_equal(
+        loaded.anomaly_score(trousers.test.images), fitted["FCDD"].anomaly_score(trousers.test.images)
+    )
+
+
+def test_export_moves_a_copy(fitted, tmp_path, monkeypatch):
+    """On a GPU the live network was left on the CPU, and the next score failed."""
+    pytest.importorskip("onnxscript")
+    moved, plain = [], nn.Module._apply
+    monkeypatch.setattr(nn.Module, "_apply", lambda module, *rest: (moved.append(module), plain(module, *rest))[1])
+    onnx.to_onnx(fitted["FCDD"], tmp_path / "m.onnx")
+    live = list(fitted["FCDD"].network_.modules())
+    assert not [module for module in moved if any(module is each for each in live)]
+
+
+def test_export_before_fit_says_so(tmp_path):
+    pytest.importorskip("onnxscript")
+    raised = None
+    try:
+        onnx.to_onnx(fcdd.FCDD(), tmp_path / "m.onnx")
+    except Exception as error:
+        raised = type(error)
+    assert raised is NotFittedError

@@ -483,3 +483,33 @@ def test_fit_all_refuses(classes, call, text):
 
 def test_nothing_to_fit():
     assert fit_all([], []) == []
+
+
+# ---- the last digits ----
+
+
+@pytest.mark.parametrize("case", ["FCDD", "HSC", "DeepSVDD"])
+def test_company_changes_no_bit(classes, case):
+    """The same place in a stack of the same size gives the same bits, whoever else is in it."""
+    first, second = make(case), make(case)
+    fit_all(first, classes, stack=3)
+    fit_all(second, [classes[0], classes[0], classes[2].flip(3)], stack=3)
+    equal(first[0].network_.state_dict(), second[0].network_.state_dict(), 0, 0)
+    assert first[0].offset_ == second[0].offset_ and first[0].history_ == second[0].history_
+
+
+def test_a_part_that_is_wanted_comes_out_of_whole_stacks(classes):
+    X = [classes[k % 3] for k in range(5)]
+    whole = fit_all(make("HSC", 5), X, stack=2)
+    some = make("HSC", 5)
+    assert list(many.fit_in_stacks(some, X, stack=2, wanted=[3])) == [[2, 3]]
+    for k in (2, 3):
+        equal(some[k].network_.state_dict(), whole[k].network_.state_dict(), 0, 0)
+        assert some[k].offset_ == whole[k].offset_
+    with pytest.raises(NotFittedError):
+        some[0].anomaly_score(X[0])
+
+
+def test_the_old_name_of_the_stack_works_and_says_so(classes):
+    with pytest.warns(DeprecationWarning, match=r"is now fit_all\(stack=...\)"):
+        fit_all(make("FCDD"), classes, limit=3)
