@@ -17,8 +17,8 @@ from . import protocol
 
 PROJECT = Path(__file__).parents[1]
 PROTOCOL, REGISTRY = "fcdd_study.protocol", "fcdd.datasets"
-# What changes no number of a record: it forwards names, writes models to files, sets thresholds that records do not hold.
-WITHOUT_EFFECT = {"fcdd", "fcdd.files", "fcdd.calibration"}
+# What changes no number of the modules that import it: it forwards names, and it writes a model to a file.
+WITHOUT_EFFECT = {"fcdd", "fcdd.files"}
 
 
 # ---- code ----
