@@ -1,10 +1,9 @@
 """Runs a list of runs, many at once where they share an architecture, writes their records, keeps what is current."""
 
-import itertools
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,8 +13,6 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from . import hashes, protocol, records
-
-TOGETHER = 10  # runs that are trained as one: a kill loses those under way
 
 
 def run_all(runs: list[protocol.Run], device: str = "auto", folder=records.FRESH) -> pd.DataFrame:
@@ -51,13 +48,11 @@ def run_all(runs: list[protocol.Run], device: str = "auto", folder=records.FRESH
 
 
 def groups(runs: list[protocol.Run]) -> list[list[protocol.Run]]:
-    """Runs that follow each other and differ only in class and seed, at most ``TOGETHER``; others one by one."""
-    found = []
-    for _, group in itertools.groupby(runs, lambda run: (run.dataset, run.method, run.profile, run.changes)):
-        members = list(group)
-        size = TOGETHER if members[0].stackable else 1
-        found += [members[start : start + size] for start in range(0, len(members), size)]
-    return found
+    """The runs, those of one group (:func:`fcdd_study.protocol.group_of`) together."""
+    found = {}
+    for run in runs:
+        found.setdefault(protocol.group_of(run)[0].id, []).append(run)
+    return list(found.values())
 
 
 def _run_locked(group: list[protocol.Run], device: str, folder, patience: float) -> dict[str, Exception]:
@@ -73,36 +68,39 @@ def _run_locked(group: list[protocol.Run], device: str, folder, patience: float)
         return _execute(group, device, folder)
 
 
-def _execute(group: list[protocol.Run], device: str, folder) -> dict[str, Exception]:
-    """Runs those of a group that are not current and writes their records; returns the failures.
+def _execute(wanted: list[protocol.Run], device: str, folder, **alone) -> dict[str, Exception]:
+    """Runs those of a group that are wanted and not current, and writes their records and those of the runs that they
+    share a stack with; returns the failures.
 
-    If the group fails, its runs are tried one by one.
+    If the group fails, its runs are tried one by one; the record then names no other in its stack.
     """
-    group = [run for run in group if not records.is_current(run, folder)]
+    wanted = [run for run in wanted if not records.is_current(run, folder)]
     try:
-        for record in execute_all(group, device) if group else []:
-            records.write(record, folder)
+        for record in execute_all(wanted, device, **alone) if wanted else []:
+            if not records.is_current(records.run_of(record), folder):
+                records.write(record, folder)
     except Exception as error:
-        if len(group) == 1:
+        if alone or len(protocol.group_of(wanted[0])) == 1:
             if not isinstance(error, (ValueError, OSError)):  # no message to a reader: say where it came from
                 traceback.print_exception(error)
-            return {group[0].id: error}
-        parts = [_execute([run], device, folder) for run in group]
+            return {wanted[0].id: error}
+        parts = [_execute([run], device, folder, alone=True) for run in wanted]
         return {name: error for part in parts for name, error in part.items()}
     return {}
 
 
 def execute(run: protocol.Run, device: str = "auto") -> dict:
-    """Trains and evaluates one run; returns its record (see records.py for its form)."""
-    return next(execute_all([run], device))
+    """Trains and evaluates one run, with the stack that it belongs to; returns its record (see records.py)."""
+    return next(record for record in execute_all([run], device) if record["run"]["id"] == run.id)
 
 
-def execute_all(runs: list[protocol.Run], device: str = "auto") -> Iterator[dict]:
-    """Trains runs that differ only in class and seed; yields the record of each as soon as it is trained."""
-    return (_record(*trained) for trained in protocol.train(runs, device))
+def execute_all(wanted: Sequence[protocol.Run], device: str = "auto", alone: bool = False) -> Iterator[dict]:
+    """Trains runs of one group and what shares a stack with them (:func:`fcdd_study.protocol.train`); yields the record
+    of each as soon as it is done."""
+    return (_record(*trained) for trained in protocol.train(wanted, device, alone))
 
 
-def _record(run: protocol.Run, data, model, seconds: float) -> dict:
+def _record(run: protocol.Run, data, model, seconds: float, stack: list[protocol.Run]) -> dict:
     began = time.perf_counter()
     measured = protocol.evaluate(model, data)
     scored = time.perf_counter() - began
@@ -121,6 +119,7 @@ def _record(run: protocol.Run, data, model, seconds: float) -> dict:
         "code": {"sha256": hashes.of_run(run), "commit": records.commit()},
         "device": str(getattr(model, "device_", "cpu")),
         "arithmetic": arithmetic(model),
+        "stack": [member.id for member in stack],
         "versions": records.versions(),
         "seconds": {"fit": seconds, "score": scored},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

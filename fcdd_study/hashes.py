@@ -79,6 +79,7 @@ def _roots(run: protocol.Run) -> frozenset[str]:
     """The modules where a run's code begins. The protocol imports what any run may need; this says what one needs."""
     roots = {PROTOCOL, REGISTRY, "fcdd.metrics", protocol.METHODS[run.method].module}
     roots |= {data_set_modules()[name] for name in _data_sets(run)}
+    roots |= {"fcdd.many"} if run.stackable else set()
     return frozenset(roots | ({"fcdd_study.defects"} if run.shares.get("defects") else set()))
 
 

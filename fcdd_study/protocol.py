@@ -236,25 +236,52 @@ def split_of(run: Run):
     return split(run.profile, run.normal, run.dataset, **run.shares, seed=run.seed)
 
 
-def train(runs: list[Run], device: str = "auto") -> Iterator[tuple]:
-    """Trains runs that differ only in class and seed, as many at once as can be
-    (:func:`fcdd.many.fit_in_stacks`); yields (run, split, detector, seconds) as soon as each is done."""
-    if len(runs) == 1 or not runs[0].stackable:
-        for run in runs:
+GROUP = 10  # runs that are handed to training at once: a kill loses those under way
+
+
+def group_of(run: Run) -> tuple[Run, ...]:
+    """The runs that a run is always trained among, in their order; itself alone if it is none of its profile's.
+
+    The last digits of a result depend on the size of the stack and the place in it (:mod:`fcdd.many`). So both follow
+    from the profile, and not from which of its runs happen to be asked for.
+    """
+    entry = profile(run.profile, run.dataset)
+    names = [name for name, study in entry["ablations"].items() if run.changes and study["method"] == run.method]
+    lists = [ablation(run.profile, name, run.dataset) for name in names]
+    if not run.changes and run.method in entry["methods"]:
+        lists = [runs(run.profile, [run.method], None, run.dataset)]
+    for alike in ([each for each in listed if each.changes == run.changes] for listed in lists if run.stackable):
+        if run in alike:
+            start = alike.index(run) // GROUP * GROUP
+            return tuple(alike[start : start + GROUP])
+    return (run,)
+
+
+def train(wanted: Sequence[Run], device: str = "auto", alone: bool = False) -> Iterator[tuple]:
+    """Trains runs of one group (:func:`group_of`), and those that they share a stack with, as many at once as can be.
+
+    ``alone``: without others, for when one of them fails. Yields (run, split, detector, seconds, the runs of its stack)
+    as soon as each is done.
+    """
+    group = wanted if alone or not wanted[0].stackable else group_of(wanted[0])
+    if len(group) == 1 or not group[0].stackable:
+        for run in group:
             began = time.perf_counter()
             data, model = split_of(run), detector(run, device)
             # Only labelled defects come with masks that say more than "nowhere".
             masks = {"masks": data.train.masks} if run.shares.get("defects") else {}
             model.fit(data.train.images, data.train.y, **masks)
-            yield run, data, model, time.perf_counter() - began
+            yield run, data, model, time.perf_counter() - began, [run]
         return
     from fcdd.many import fit_in_stacks
 
-    splits, models = [split_of(run) for run in runs], [detector(run, device) for run in runs]
+    splits, models = [split_of(run) for run in group], [detector(run, device) for run in group]
+    X, y = [data.train.images for data in splits], [data.train.y for data in splits]
+    chosen = [k for k, run in enumerate(group) if run in wanted]
     began = time.perf_counter()
-    for places in fit_in_stacks(models, [data.train.images for data in splits], [data.train.y for data in splits]):
-        seconds = (time.perf_counter() - began) / len(places)
-        yield from ((runs[k], splits[k], models[k], seconds) for k in places)
+    for places in fit_in_stacks(models, X, y, wanted=chosen):
+        seconds, stack = (time.perf_counter() - began) / len(places), [group[k] for k in places]
+        yield from ((group[k], splits[k], models[k], seconds, stack) for k in places)
         began = time.perf_counter()
 
 

@@ -119,7 +119,7 @@ def executed(record, monkeypatch):
     """The runs that the engine executes from now on; instead of being trained they get the fields of ``record``."""
     runs = []
 
-    def execute_all(group, device):
+    def execute_all(group, device, alone=False):
         runs.extend(group)
         return [written(record, run) for run in group]
 
@@ -227,10 +227,10 @@ from pathlib import Path
 from fcdd import cli
 from fcdd_study import engine
 
-def execute_all(runs, device, plain=engine.execute_all):
+def execute_all(runs, device, plain=engine.execute_all, **alone):
     with Path("executed.txt").open("a") as file:
         file.write("".join(run.id + "\\n" for run in runs))
-    return plain(runs, device)
+    return plain(runs, device, **alone)
 
 engine.execute_all = execute_all
 cli.main()

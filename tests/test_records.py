@@ -325,7 +325,7 @@ def test_data_hash_sees_the_outliers_that_the_detector_was_trained_with(monkeypa
     runs = [protocol.run("smoke", "fcdd", "Ankle boot", seed, source)
             for seed, source in ((0, "photographs"), (1, "photographs"), (0, "confetti"))]  # fmt: skip
     found = []
-    for run, data, model, _ in protocol.train(runs[:1], "cpu"):
+    for run, data, model, *_ in protocol.train(runs[:1], "cpu", alone=True):
         found.append(hashes.of_data(data, protocol.exposed_to(run, model, data)))
         assert torch.equal(exposure.bank(**protocol.exposed_to(run, model, data)), banks[0])
     for run in runs[1:]:
@@ -395,6 +395,7 @@ def test_a_damaged_record_is_named(tmp_path, text):
 
 WRITER = """
 import json, os, signal, sys, time
+from dataclasses import replace
 from pathlib import Path
 from fcdd_study import records
 record, folder = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
@@ -502,6 +503,31 @@ def test_committed_records_are_whole():
 # ---- the engine ----
 
 
+def test_a_run_is_always_trained_among_the_same(monkeypatch):
+    """A part of a profile gives the bits of the whole: its stack is trained whole, and the record names it."""
+    entry = protocol.profile("smoke")
+    monkeypatch.setitem(protocol.PROFILES["smoke"], RUN.dataset, entry | {"seeds": [0, 1]})
+    runs = protocol.runs("smoke", ["hsc"])
+    assert len(runs) == 4 and {protocol.group_of(run) for run in runs} == {tuple(runs)}
+    whole = {record["run"]["id"]: record for record in engine.execute_all(runs, "cpu")}
+    part = {record["run"]["id"]: record for record in engine.execute_all(runs[2:3], "cpu")}
+    assert set(part) == set(whole) and part[runs[2].id]["stack"] == [run.id for run in runs]
+    for key in ("metrics", "history", "stack"):
+        assert part[runs[2].id][key] == whole[runs[2].id][key]
+
+
+def test_groups_follow_from_the_profile_alone():
+    runs = protocol.runs("quick", ["fcdd"])
+    assert len(runs) == 20 and [protocol.group_of(run) for run in runs] == 10 * [tuple(runs[:10])] + 10 * [
+        tuple(runs[10:])
+    ]
+    assert [len(group) for group in engine.groups([runs[3], runs[12], runs[4]])] == [2, 1]
+    one_of_a_kind = replace(runs[0], changes=(("exposure", "confetti"),))
+    assert protocol.group_of(one_of_a_kind) == (one_of_a_kind,)
+    varied = protocol.ablation("smoke", "exposure-images")
+    assert {protocol.group_of(run) for run in varied} == {tuple(varied[:2]), tuple(varied[2:])}
+
+
 def test_engine_runs_what_is_missing_and_keeps_the_rest(record, tmp_path, monkeypatch):
     runs = protocol.runs("smoke", ["svdd", "fcdd"])
     records.write(record, tmp_path)
@@ -518,7 +544,7 @@ def test_engine_runs_what_is_missing_and_keeps_the_rest(record, tmp_path, monkey
 def test_engine_goes_on_after_a_failure_and_reports_it(record, tmp_path, monkeypatch):
     runs = [protocol.Run(RUN.dataset, RUN.normal, RUN.method, seed, RUN.profile) for seed in range(4)]
 
-    def execute_all(runs, device):
+    def execute_all(runs, device, alone=False):
         if unlucky := [run.seed for run in runs if run.seed in (0, 2)]:
             raise ValueError(f"no luck with {unlucky[0]}")
         return [changed(changed(record, "run.id", run.id), "run.seed", run.seed) for run in runs]
@@ -532,7 +558,8 @@ def test_engine_goes_on_after_a_failure_and_reports_it(record, tmp_path, monkeyp
         f"- {runs[2].id}: ValueError: no luck with 2",
     ]
     assert [records.is_current(run, tmp_path) for run in runs] == [False, True, False, True]
-    monkeypatch.setattr(engine, "execute_all", lambda runs, device: [changed(record, "run.id", run.id) for run in runs])
+    monkeypatch.setattr(engine, "execute_all", lambda runs, device: [
+        changed(changed(record, "run.id", run.id), "run.seed", run.seed) for run in runs])  # fmt: skip
     assert len(engine.run_all(runs, "cpu", tmp_path)) == 4
 
 
