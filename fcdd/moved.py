@@ -12,6 +12,7 @@ _DRAWN += ["ch06_localisation", "ch07_clever_hans", "ch08_study", "ch09_beyond"]
 MOVED = {  # old name → where its contents are now; CHANGELOG.md lists the same
     "fcdd.baselines": ["fcdd_study.baselines"],
     "fcdd.datasets.defects": ["fcdd_study.defects"],
+    "fcdd.datasets.textures": ["fcdd_study.textures"],
     "fcdd.export": ["fcdd.scores", "fcdd.onnx"],
     "fcdd.plots": ["fcdd.figures", *(f"fcdd_study.figures.{name}" for name in _DRAWN)],
     "fcdd.study": ["fcdd_study"],

@@ -7,6 +7,7 @@ Taught in: chapter 08.
 import ast
 import hashlib
 from functools import cache, lru_cache
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import grimp
@@ -72,7 +73,7 @@ def _is_docstring(node) -> bool:
 
 def _data_sets(run: protocol.Run) -> tuple[str, ...]:
     """The run's data set, and the one that it is exposed to."""
-    return tuple(name for name in (run.dataset, run.settings.get("exposure")) if name in facts())
+    return tuple(name for name in (run.dataset, run.settings.get("exposure")) if name in data_set_modules())
 
 
 def _roots(run: protocol.Run) -> frozenset[str]:
@@ -95,14 +96,15 @@ def _files_behind(roots: frozenset[str]) -> tuple[Path, ...]:
 
 @cache
 def _sha256_behind(roots: frozenset[str], data_sets: tuple[str, ...]) -> str:
-    said = {name: facts()[name] for name in data_sets}
+    said = {name: facts().get(name) for name in data_sets}
     return hashlib.sha256(f"{sha256(_files_behind(roots))}{said}".encode()).hexdigest()
 
 
 @cache
 def data_set_modules() -> dict[str, str]:
-    """Data set → the module that reads it: whose ``ENTRIES`` name it. Read from the text, as importing it is slow."""
-    found = {}
+    """Data set → the module that reads it: its entry point's; in the library the one whose ``ENTRIES`` name it, read
+    from the text, as importing it is slow."""
+    found = {each.name: each.module for each in entry_points(group=REGISTRY) if each.module in _imports().modules}
     for module in _imports().find_modules_directly_imported_by(REGISTRY):
         for node in ast.parse(_file(module).read_bytes()).body:
             if isinstance(node, ast.Assign) and "ENTRIES" in {name.id for name in _nodes(node, ast.Name)}:

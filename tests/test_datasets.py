@@ -6,10 +6,13 @@ import io
 import pickle
 import runpy
 import shutil
+import sys
 import tarfile
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
@@ -304,6 +307,16 @@ def test_a_data_set_with_a_split_of_its_own(monkeypatch):
             datasets.load("toy", "wood", **wrong)
     with pytest.raises(ValueError, match="unknown class 'steel' of toy; known: wood, tile"):
         datasets.load("toy", "steel")
+
+
+def test_another_package_adds_a_data_set(tmp_path, monkeypatch):
+    """By an entry point; its module is imported when the set is first asked for. The study's textures come so."""
+    (tmp_path / "toys.py").write_text("from fcdd.datasets import Entry\nENTRIES = {'toy': Entry(('wood', 'tin'))}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(datasets.REGISTRY, "toy", EntryPoint("toy", "toys:ENTRIES", "fcdd.datasets"))
+    assert "toy" in datasets.names() and "toys" not in sys.modules
+    assert datasets.classes("toy") == ["wood", "tin"] and "toys" in sys.modules
+    assert datasets.REGISTRY["textures"] is import_module("fcdd_study.textures").ENTRIES["textures"]
 
 
 def test_options_that_a_data_set_does_not_take():

@@ -261,7 +261,7 @@ SOME = {
 
 @pytest.mark.parametrize("file, stale", [
     ("fcdd_study/defects.py", {"fcdd-semi"}),
-    ("fcdd/datasets/textures.py", {"textures", "fcdd-semi"}),
+    ("fcdd_study/textures.py", {"textures", "fcdd-semi"}),
     ("fcdd/datasets/cifar.py", {"exposed"}),
     ("fcdd/datasets/idx.py", {"deep-svdd", "exposed"}),
     ("fcdd/svdd.py", set()), ("fcdd_study/records.py", set()), ("fcdd_study/hashes.py", set()),

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from fcdd.datasets import textures as module
-from fcdd.datasets.textures import DEFECTS, TEXTURES, damage, textures
+from fcdd_study import textures as module
+from fcdd_study.textures import DEFECTS, TEXTURES, damage, textures
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from .fetch import FACTS, listed
-from .split import Images, Split
+from fcdd.datasets.fetch import Entry
+from fcdd.datasets.split import Images, Split
 
-TEXTURES = tuple(FACTS["textures"]["classes"])
+TEXTURES = ("brick", "grass", "gravel")
 SEAM = 288  # columns left of it train, columns right of it test: 288 and 224 wide
 
 
@@ -152,4 +152,4 @@ def _missing(image, center, size, rng):
 
 
 DEFECTS = {"scratch": _scratch, "hole": _hole, "stain": _stain, "crack": _crack, "fibre": _fibre, "missing": _missing}
-ENTRIES = {"textures": listed("textures", split=textures)}
+ENTRIES = {"textures": Entry(TEXTURES, split=textures)}  # fcdd.datasets knows it by its entry point
