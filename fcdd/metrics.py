@@ -1,11 +1,12 @@
-"""AUROC for images and pixels, AUPRO, bootstrap intervals and paired tests. Taught in: chapters 00, 06 and 08."""
+"""AUROC for images and pixels, AUPRO. Taught in: chapters 00, 06 and 08."""
 
+import warnings
 from collections.abc import Iterator
 from functools import partial
-from typing import NamedTuple
+from importlib import import_module
 
 import numpy as np
-from scipy import ndimage, stats
+from scipy import ndimage
 
 
 def auroc(anomalous, scores) -> float:
@@ -24,8 +25,7 @@ def pixel_auroc(masks, maps) -> float:
 
     Images of several sizes are lists of (H, W).
     """
-    masks, maps = _pairs(masks, maps)
-    return _won_pairs(*_pixels(masks, maps))
+    return _won_pairs(*_pixels(*as_lists(masks, maps)))
 
 
 def aupro(masks, maps, fpr_limit: float = 0.3) -> float:
@@ -42,8 +42,13 @@ def aupro(masks, maps, fpr_limit: float = 0.3) -> float:
     """
     if not 0 < fpr_limit <= 1:
         raise ValueError(f"expected 0 < fpr_limit <= 1, got {fpr_limit}")
-    masks, maps = _pairs(masks, maps)
-    return _mean_overlap(_pixels(masks, maps)[0], masks, maps, fpr_limit)
+    masks, maps = as_lists(masks, maps)
+    nominal, overlaps = _pixels(masks, maps)[0], []
+    for mask, heat in zip(masks, maps, strict=True):
+        scores, regions, sizes = defects(mask, heat)
+        below, up_to = (rank / len(nominal) for rank in ranks(nominal, scores))
+        overlaps.append(np.bincount(regions, overlap(1 - up_to, up_to - below, fpr_limit), len(sizes)) / sizes)
+    return float(np.concatenate(overlaps).mean())
 
 
 def at_original_resolution(maps, masks, mode: str = "nearest") -> list[np.ndarray]:
@@ -59,100 +64,7 @@ def at_original_resolution(maps, masks, mode: str = "nearest") -> list[np.ndarra
     return [resize(heat, np.shape(mask))[0, 0].numpy() for heat, mask in zip(maps, masks, strict=True)]
 
 
-class Interval(NamedTuple):
-    """A mean with its bootstrap interval."""
-
-    mean: float
-    low: float
-    high: float
-
-
-def bootstrap_interval(values, level: float = 0.95, seed: int = 0) -> Interval:
-    """Percentile bootstrap of the mean of ``values`` (n,), e.g. AUROCs over classes and seeds."""
-    values = np.asarray(values, float)
-    if len(values) < 2:
-        return Interval(float(values.mean()), np.nan, np.nan)
-    result = stats.bootstrap((values,), np.mean, confidence_level=level, method="percentile", rng=seed)
-    return Interval(float(values.mean()), *map(float, result.confidence_interval))
-
-
-def auroc_interval(anomalous, scores, level: float = 0.95, resamples: int = 1000, seed: int = 0) -> Interval:
-    """AUROC of images, exact, with a percentile bootstrap over images, nominal and anomalous ones drawn apart."""
-    anomalous, scores = _checked(anomalous, scores)
-    weights = _weights(anomalous, resamples, seed)
-    # The share of drawn nominal images below each drawn anomalous one, all resamples at once.
-    wins = (scores[anomalous][:, None] > scores[~anomalous]) + 0.5 * (scores[anomalous][:, None] == scores[~anomalous])
-    positive, negative = weights[:, anomalous], weights[:, ~anomalous]
-    values = ((positive @ wins) * negative).sum(1) / (positive.sum(1) * negative.sum(1))
-    return _interval(auroc(anomalous, scores), values, level)
-
-
-def pixel_intervals(masks, maps, fpr_limit=0.3, level=0.95, resamples=1000, seed=0) -> dict[str, Interval]:
-    """Pixel AUROC and AUPRO, exact, with a percentile bootstrap over whole images: pixels of one image are no more
-    independent of each other than its defects are. Images with and without defects are drawn apart.
-
-    Takes what :func:`aupro` takes; keys are "pixel AUROC" and "AUPRO". Up to ``BINS`` nominal pixels are resampled as
-    they are; of more, those between two of ``BINS`` levels tie, which moves an end of an interval by about
-    1 / (2 · ``BINS``) at most, for AUPRO by that over ``fpr_limit``.
-    """
-    masks, maps = _pairs(masks, maps)
-    nominal, anomalous = _pixels(masks, maps)
-    exact = _won_pairs(nominal, anomalous), _mean_overlap(nominal, masks, maps, fpr_limit)
-    edges = np.unique(nominal[np.linspace(0, len(nominal) - 1, BINS).astype(int)])
-    del nominal, anomalous
-    levels = 2 * len(edges) + 1  # each edge, and what lies between two
-    good, bad, gain = (np.zeros((len(maps), levels)) for _ in range(3))
-    count = np.zeros(len(maps))
-    for k, (mask, heat) in enumerate(zip(masks, maps, strict=True)):
-        up_to = np.stack([*_ranks(np.sort(heat[~mask]), edges)], 1)
-        good[k] = np.diff(up_to.ravel(), prepend=0, append=(~mask).sum())
-        scores, regions, sizes = _defects(mask, heat)
-        inside = sum(_ranks(edges, scores))
-        bad[k] = np.bincount(inside, minlength=levels)
-        gain[k], count[k] = np.bincount(inside, 1 / sizes[regions], levels), len(sizes)
-    weights = np.array_split(_weights(count > 0, resamples, seed), -(-resamples // 4))
-    ends = np.concatenate([_resampled(some, good, bad, gain, count, fpr_limit) for some in weights]).T
-    return {name: _interval(*each, level) for name, *each in zip(("pixel AUROC", "AUPRO"), exact, ends, strict=True)}  # type: ignore[call-arg]
-
-
-BINS = 4096
-
-
-def _resampled(weights, good, bad, gain, count, fpr_limit) -> np.ndarray:
-    """(B, 2) pixel AUROC and AUPRO of resamples, from numbers of images (B, N) and their histograms (N, levels)."""
-    good, bad, gain = weights @ good, weights @ bad, weights @ gain
-    up_to, total = good.cumsum(1), good.sum(1, keepdims=True)
-    overlap = _overlap(1 - up_to / total, good / total, fpr_limit)
-    auroc = (bad * (up_to - good / 2)).sum(1) / (bad.sum(1) * total[:, 0])
-    return np.stack([auroc, (gain * overlap).sum(1) / (weights @ count)], 1)
-
-
-def _overlap(above, tied, limit: float) -> np.ndarray:
-    """What anomalous pixels add to :func:`aupro`, in [0, 1]: the area left of the ``limit`` below a curve that rises
-    from ``above``, the share of nominal pixels with a higher score, over ``tied``, the share with the same one."""
-    rising = np.clip(limit - above, 0, tied)
-    return (np.clip(limit - above - tied, 0, None) + rising**2 / (2 * np.where(tied > 0, tied, 1))) / limit
-
-
-def _weights(anomalous, resamples: int, seed: int) -> np.ndarray:
-    """(resamples, N): how often each image is drawn, the two groups apart."""
-    rng, weights = np.random.default_rng(seed), np.zeros((resamples, len(anomalous)))
-    for group in (anomalous, ~anomalous):
-        if n := int(group.sum()):
-            weights[:, group] = rng.multinomial(n, np.full(n, 1 / n), resamples)
-    return weights
-
-
-def _interval(value: float, resampled, level: float) -> Interval:
-    return Interval(value, *map(float, np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])))
-
-
-def paired_test(first, second) -> float:
-    """p-value of Wilcoxon's signed-rank test: do two methods differ on the same splits? Both (n,), same order."""
-    return float(stats.wilcoxon(first, second).pvalue)
-
-
-def _pairs(masks, maps) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def as_lists(masks, maps) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Masks and maps as lists of (H, W)."""
     masks, maps = [np.asarray(m) > 0 for m in masks], [np.asarray(m) for m in maps]
     masks = [m[0] if m.ndim == 3 and len(m) == 1 else m for m in masks]
@@ -166,12 +78,13 @@ def _pairs(masks, maps) -> tuple[list[np.ndarray], list[np.ndarray]]:
 def _pixels(masks, maps) -> tuple[np.ndarray, np.ndarray]:
     """The scores of all nominal and of all anomalous pixels, both sorted. Raises ValueError as :func:`auroc`."""
     _check(masks, maps)
-    kinds = (np.concatenate([h[m == kind] for m, h in zip(masks, maps, strict=True)]) for kind in (False, True))
-    nominal, anomalous = map(np.sort, kinds)
-    return nominal, anomalous
+    kinds = [np.concatenate([h[m == kind] for m, h in zip(masks, maps, strict=True)]) for kind in (False, True)]
+    for scores in kinds:
+        scores.sort()
+    return tuple(kinds)
 
 
-def _ranks(ordered, scores) -> Iterator[np.ndarray]:
+def ranks(ordered, scores) -> Iterator[np.ndarray]:
     """How many of ``ordered`` lie below each of ``scores``, then how many up to it.
 
     Fast where ``scores`` are sorted, too: each look-up is then near the last one's place.
@@ -181,21 +94,18 @@ def _ranks(ordered, scores) -> Iterator[np.ndarray]:
 
 def _won_pairs(nominal, anomalous) -> float:
     """The share of pairs whose anomalous score is the higher one, ties counted half. Both sorted."""
-    won = sum(map(partial(np.sum, dtype=np.float64), _ranks(nominal, anomalous)))
+    won = sum(map(partial(np.sum, dtype=np.float64), ranks(nominal, anomalous)))
     return float(won / (2.0 * len(anomalous) * len(nominal)))
 
 
-def _mean_overlap(nominal, masks, maps, fpr_limit: float) -> float:
-    """:func:`aupro`, given the sorted scores of all nominal pixels."""
-    overlaps = []
-    for mask, heat in zip(masks, maps, strict=True):
-        scores, regions, sizes = _defects(mask, heat)
-        below, up_to = (ranks / len(nominal) for ranks in _ranks(nominal, scores))
-        overlaps.append(np.bincount(regions, _overlap(1 - up_to, up_to - below, fpr_limit), len(sizes)) / sizes)
-    return float(np.concatenate(overlaps).mean())
+def overlap(above, tied, limit: float) -> np.ndarray:
+    """What anomalous pixels add to :func:`aupro`, in [0, 1]: the area left of the ``limit`` below a curve that rises
+    from ``above``, the share of nominal pixels with a higher score, over ``tied``, the share with the same one."""
+    rising = np.clip(limit - above, 0, tied)
+    return (np.clip(limit - above - tied, 0, None) + rising**2 / (2 * np.where(tied > 0, tied, 1))) / limit
 
 
-def _defects(mask, heat) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def defects(mask, heat) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The sorted scores of one image's anomalous pixels, the number of each one's defect, and the defects' sizes."""
     order = np.argsort(heat[mask])
     regions = ndimage.label(mask, np.ones((3, 3)))[0][mask][order] - 1
@@ -220,3 +130,14 @@ def _check(anomalous, scores) -> None:
     found, total = (sum(map(count, anomalous)) for count in (np.count_nonzero, np.size))
     if not 0 < found < total:
         raise ValueError(f"expected nominal and anomalous samples, got {found} anomalous of {total}")
+
+
+MOVED = {"Interval", "auroc_interval", "bootstrap_interval", "paired_test", "pixel_intervals"}  # since version 0.1
+
+
+def __getattr__(name: str):
+    if name not in MOVED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    text = f"fcdd.metrics.{name} is now fcdd_study.statistics.{name}; the old name is dropped in the next version"
+    warnings.warn(text, DeprecationWarning, stacklevel=2)
+    return getattr(import_module("fcdd_study.statistics"), name)

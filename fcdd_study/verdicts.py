@@ -9,9 +9,10 @@ import yaml
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from fcdd import datasets, metrics
+from fcdd import datasets
 
 from . import records
+from .statistics import Interval, bootstrap_interval, paired_test
 
 PUBLISHED = records.ROOT / "data" / "published.yml"
 REASONS = records.ROOT / "data" / "reasons.yml"
@@ -52,7 +53,7 @@ def reasons() -> dict[tuple[str, str, str], str]:
 # ---- ours beside it ----
 
 
-def t_interval(values, level: float = 0.95) -> metrics.Interval:
+def t_interval(values, level: float = 0.95) -> Interval:
     """Student's interval of the mean of ``values`` (n,), NaN to NaN for a single one.
 
     A cell has three or five seeds. A bootstrap of so few draws the same values again and again: its interval cannot
@@ -60,9 +61,9 @@ def t_interval(values, level: float = 0.95) -> metrics.Interval:
     """
     values = np.asarray(values, float)
     if len(values) < 2:
-        return metrics.Interval(float(values.mean()), np.nan, np.nan)
+        return Interval(float(values.mean()), np.nan, np.nan)
     half = stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values)
-    return metrics.Interval(*map(float, (values.mean(), values.mean() - half, values.mean() + half)))
+    return Interval(*map(float, (values.mean(), values.mean() - half, values.mean() + half)))
 
 
 def of_seeds(recorded: pd.DataFrame, dataset: str, method: str, normal: str, measure: str = "auroc") -> pd.Series:
@@ -176,8 +177,8 @@ def compare(table: pd.DataFrame, methods=None, measure: str = "auroc", *, to: st
 
 def _pair(first: str, second: str, scores: pd.DataFrame) -> dict:
     gap = scores[first] - scores[second]
-    mean, low, high = metrics.bootstrap_interval(gap)
-    p = metrics.paired_test(scores[first], scores[second]) if (gap != 0).any() else 1.0
+    mean, low, high = bootstrap_interval(gap)
+    p = paired_test(scores[first], scores[second]) if (gap != 0).any() else 1.0
     better = int((gap > 0).sum())
     return {"first": first, "second": second, "difference": mean, "low": low, "high": high, "better": better, "p": p}
 
