@@ -72,8 +72,9 @@ def _is_docstring(node) -> bool:
 
 
 def _data_sets(run: protocol.Run) -> tuple[str, ...]:
-    """The run's data set, and the one that it is exposed to."""
-    return tuple(name for name in (run.dataset, run.settings.get("exposure")) if name in data_set_modules())
+    """The run's data set, the one that it is exposed to, and the one whose classes are left out of that."""
+    named = run.dataset, run.settings.get("exposure"), run.settings.get("exposure_without")
+    return tuple(name for name in named if name in data_set_modules())
 
 
 def _roots(run: protocol.Run) -> frozenset[str]:
@@ -81,7 +82,8 @@ def _roots(run: protocol.Run) -> frozenset[str]:
     roots = {PROTOCOL, REGISTRY, "fcdd.metrics", protocol.METHODS[run.method].module}
     roots |= {data_set_modules()[name] for name in _data_sets(run)}
     roots |= {"fcdd.many"} if run.stackable else set()
-    return frozenset(roots | ({"fcdd_study.defects"} if run.shares.get("defects") else set()))
+    roots |= {"fcdd_study.defects"} if run.shares.get("defects") else set()
+    return frozenset(roots)
 
 
 @cache

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import yaml
 
-from .imagenet import THIRTY
+from .fetch import FACTS
 
 _LISTS = yaml.safe_load(Path(__file__).with_suffix(".yml").read_text(encoding="utf-8"))
-IMAGENET = _LISTS["kinds"] | {"its-thirty": " ".join(THIRTY.values())}
+IMAGENET = _LISTS["kinds"] | {"its-thirty": " ".join(FACTS["imagenet-30"]["classes"].values())}
 OVERLAPS = {
     exposure: {data: " ".join(IMAGENET.get(each, each) for each in listed.split()) for data, listed in pairs.items()}
     for exposure, pairs in _LISTS["overlaps"].items()
