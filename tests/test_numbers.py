@@ -31,6 +31,7 @@ def write(
         "code": {"sha256": "0" * 64, "commit": "unknown"},
         "device": "cpu",
         "arithmetic": {"training": "no network", "cpu": "none"},
+        "stack": [run.id],
         "versions": {},
         "seconds": {"fit": seconds, "score": 0.0},
         "date": "2026-01-01T00:00:00+00:00",
