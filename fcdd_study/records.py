@@ -23,7 +23,16 @@ SCHEMA_VERSION = 3  # 3 added the arithmetic
 CHECKOUT = Path(__file__).parents[1]
 ROOT = CHECKOUT if (CHECKOUT / "pyproject.toml").exists() else Path.cwd()  # installed without a checkout: where you are
 FRESH = ROOT / "_build" / "records"
-COMMITTED = ROOT / "data" / "records"
+
+
+def shipped(name: str) -> Path:
+    """A file of ``data/``: the checkout's, or the copy that the wheel brings."""
+    return path if (path := ROOT / "data" / name).exists() else Path(__file__).parent / "data" / name
+
+
+COMMITTED = shipped("records")
+
+
 SCHEMA = json.loads((Path(__file__).parent / "record.schema.json").read_text(encoding="utf-8"))
 validate = fastjsonschema.compile(SCHEMA)
 COLUMNS = ["id", "dataset", "normal", "method", "seed", "profile", "auroc"]

@@ -14,8 +14,8 @@ from fcdd import datasets
 from . import records
 from .statistics import Interval, bootstrap_interval, paired_test
 
-PUBLISHED = records.ROOT / "data" / "published.yml"
-REASONS = records.ROOT / "data" / "reasons.yml"
+PUBLISHED = records.shipped("published.yml")
+REASONS = records.shipped("reasons.yml")
 MEASURES = ("auroc", "pixel_auroc", "image_auroc")
 TARGETS = ("S1", "S2")  # confidences that a verdict is given on
 VERDICTS = ("reproduced", "within noise", "not reproduced", "not run")

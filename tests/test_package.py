@@ -1,5 +1,7 @@
 """The package as it is met from outside: what importing it brings, what it shows, and what a plain installation can."""
 
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -90,18 +92,22 @@ def test_new_names_do_not_warn():
 # ---- a plain installation ----
 
 
+UV = [sys.executable, "-m", "uv"]
+
+
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory):
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run([*UV, "build", "--quiet", "--wheel", "--out-dir", folder, ROOT], check=True)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def plain(wheel):
     """The Python of an empty environment into which the wheel, and what it asks for, was installed."""
-    folder = tmp_path_factory.mktemp("plain")
-    uv = [sys.executable, "-m", "uv"]
-    for command in (
-        [*uv, "build", "--quiet", "--wheel", "--out-dir", folder, ROOT],
-        [*uv, "venv", "--quiet", "--python", sys.executable, folder / "venv"],
-    ):
-        subprocess.run(command, check=True)
+    folder, uv = wheel.parent, UV
+    subprocess.run([*uv, "venv", "--quiet", "--python", sys.executable, folder / "venv"], check=True)
     program = folder / "venv" / "bin" / "python"
-    wheel = next(folder.glob("*.whl"))
     install = [*uv, "pip", "install", "--quiet", "--python", program, "--constraint", ROOT / "requirements.lock", wheel]
     subprocess.run(install, check=True)
     return program
@@ -160,3 +166,19 @@ def test_a_type_checker_knows_the_surface(tmp_path):
     revealed = re.findall(r"Revealed type is (.*)", told.stdout)
     assert len(revealed) == len(dir(fcdd)) and '"Any"' not in revealed, told.stdout
     assert told.stdout.count("error:") == 1 and 'has no attribute "nonsense"' in told.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chapter", ["05_fcdd", "08_study"])
+def test_a_chapter_alone_in_an_empty_folder_runs(wheel, tmp_path, chapter):
+    """With what the wheel holds and nothing of the checkout: its data, profiles and tables came along."""
+    site, folder = tmp_path / "site", tmp_path / "empty"
+    shutil.unpack_archive(wheel, site, "zip")
+    folder.mkdir()
+    shutil.copy(ROOT / "notebooks" / f"{chapter}.ipynb", folder)
+    command = [sys.executable, "-m", "papermill", f"{chapter}.ipynb", "out.ipynb", "-p", "profile", "smoke"]
+    clean = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"} | {"PYTHONPATH": str(site)}
+    told = subprocess.run(command, cwd=folder, env=clean, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr[-3000:]
+    executed = json.loads((folder / "out.ipynb").read_text())
+    assert sum("image/png" in str(cell.get("outputs")) for cell in executed["cells"]) >= 3
