@@ -488,7 +488,7 @@ def test_nothing_to_fit():
 # ---- the last digits ----
 
 
-@pytest.mark.parametrize("case", ["FCDD", "HSC", "DeepSVDD"])
+@pytest.mark.parametrize("case", ["FCDD", "HSC", "Deep SVDD"])
 def test_company_changes_no_bit(classes, case):
     """The same place in a stack of the same size gives the same bits, whoever else is in it."""
     first, second = make(case), make(case)
