@@ -612,7 +612,12 @@ def test_an_unlabelled_image_whose_mask_marks_something_is_anomalous(boots):
 def test_repeated_images_are_no_collapse(boots, name):
     """A fixed camera: 8 pictures, over and over. Their scores have 8 values by right."""
     X = boots.train.images[:8][np.arange(100) % 8]
-    assert len(np.unique(make(name, **TINY).fit(X).anomaly_score(X))) >= 8
+    detector, told = make(name, **TINY), ""
+    try:
+        detector.fit(X)
+    except RuntimeError as error:
+        told = str(error)
+    assert told == "" and len(np.unique(detector.anomaly_score(X))) >= 8
 
 
 def test_scoring_goes_by_the_batch_size(boots, monkeypatch):
