@@ -67,20 +67,17 @@ def load(
 ) -> Split:  # fmt: skip
     """The data set ``name`` with class ``normal`` nominal and every other class anomalous.
 
-    ``root`` is a folder to look in; by default ``data/cache``, the folders in ``$FCDD_DATA`` and Debian's
-    ``/usr/share/datasets``, in this order. ``labelled`` is the share of labelled anomalies among the training images,
-    from ``known_classes`` other classes; ``pollution`` the share of anomalies among the unlabelled ones; ``seed``
-    draws them, for Deep SAD (:func:`one_vs_rest`). ``download=True`` fetches what is missing into ``data/cache``.
-    ``options`` are the data set's own, as ``size`` = (H, W) for imagenet-30 and voc. Of single pictures on disk only
-    those of the split are opened. The result's ``source`` says what was read.
-
-    Raises ValueError for an unknown name, class or option, FileNotFoundError where the data is not found, and
-    :class:`DataError` where a file is damaged.
-    """
+    ``root`` is a folder to look in; by default ``data/cache``, those in ``$FCDD_DATA`` and Debian's
+    ``/usr/share/datasets``, in this order. ``labelled`` and ``known_classes``, ``pollution`` and ``seed`` as in
+    :func:`one_vs_rest`. ``download=True`` fetches what is missing into ``data/cache``. ``options`` are the data set's
+    own, as ``size`` = (H, W) for imagenet-30 and voc. Of pictures on disk only those of the split are opened. Raises
+    ValueError for an unknown name, class or option, FileNotFoundError where the data is not found, and
+    :class:`DataError` where a file is damaged."""
     entry = _entry(name)
     if entry.exposure_only:
         raise ValueError(f"{name} serves as outlier exposure only; take it from load_all({name!r})")
-    _check_class(name, normal, entry.classes)
+    if entry.classes and normal not in entry.classes:
+        raise ValueError(f"unknown class {normal!r} of {name}; known: {', '.join(entry.classes)}")
     offered = {"seed": seed, "download": download, "root": root}
     drawn = {"labelled": labelled, "pollution": pollution, "known_classes": known_classes}
     if entry.split:
@@ -88,17 +85,15 @@ def load(
         return entry.split(normal, **_accepted(name, entry.split, unusual | options, offered))
     path = locate(name, entry, root, download)
     known, arrays = _read(name, path, options, {"normal": normal})
-    _check_class(name, normal, known)
     return one_vs_rest(name, arrays, known, normal, entry.source(path), seed=seed, **drawn)
 
 
 def load_all(name: str, root=None, without=None, *, size=None, limit: int | None = None, seed: int = 0):
-    """All training images of a data set as one uint8 tensor (N, C, H, W), without labels: for outlier exposure.
+    """All training images of a data set as one uint8 tensor (N, C, H, W), for outlier exposure.
 
-    ``without`` leaves out the classes that overlap with the data set of that name, or the classes in a list. ``size``
-    = (H, W) is that of sets of photographs; others keep their own. ``limit`` keeps that many images, drawn by
-    ``seed``; no others are decoded. Raises like :func:`load`, and ValueError if nothing is left or if it is too much.
-    """
+    ``without`` leaves out the classes that overlap with the data set of that name, or those in a list; ``size`` =
+    (H, W) is for photographs, others keep their own; ``limit`` keeps that many images, drawn by ``seed``, and decodes
+    no others. Raises like :func:`load`, and ValueError if nothing is left or if it is too much."""
     entry = _entry(name)
     if entry.split:
         splits = [load(name, normal, root).train for normal in _kept(name, entry.classes, without)]
@@ -121,9 +116,8 @@ def _kept(name: str, known, without) -> list[str]:
         if without not in names():
             near = " or ".join(difflib.get_close_matches(without, names()))
             meant = f"did you mean {near}?" if near else f"known: {', '.join(names())}"
-            raise ValueError(
-                f"expected the classes to leave out as a list, or a data set's name, got {without!r}; {meant}"
-            )
+            wanted = "expected the classes to leave out as a list, or a data set's name"
+            raise ValueError(f"{wanted}, got {without!r}; {meant}")
         out = set(overlapping(name, without, known))
     else:
         out = set(without or ())
@@ -157,11 +151,6 @@ def _accepted(name: str, function, options: dict, offered: dict) -> dict:
     if unknown := [key for key in options if key not in parameters]:
         raise ValueError(f"{name} takes no {', '.join(unknown)}; leave it out")
     return options | {key: value for key, value in offered.items() if key in parameters}
-
-
-def _check_class(name: str, normal, known) -> None:
-    if known and normal not in known:
-        raise ValueError(f"unknown class {normal!r} of {name}; known: {', '.join(known)}")
 
 
 def _entry(name: str) -> Entry:

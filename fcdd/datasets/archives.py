@@ -7,8 +7,8 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,32 +23,32 @@ BROKEN = (tarfile.TarError, zlib.error, zipfile.BadZipFile, EOFError, OSError, V
 
 def unpack(archive: Path, home: str = "unpacked") -> Path:
     """Unpacks an archive below ``home`` in the cache, all or nothing; returns the folder, at once if it is there.
-
-    Raises :class:`DataError` if the archive is not the one whose checksum is known, or is damaged.
-    """
+    Raises :class:`DataError` if the archive is not the one whose checksum is known, or is damaged."""
     target = fetch.cache() / home / archive.name.split(".")[0]
-    target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):
         if target.is_dir():
             return target
         verify(archive)
-        with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=target.parent) as unfinished:
-            whole = Path(unfinished) / target.name  # a folder with usual rights, unlike the temporary one
-            try:
-                with tarfile.open(archive) as file:
-                    file.extractall(whole, filter="data")
-            except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
-                raise DataError(f"{archive} is damaged and cannot be unpacked ({error}); fetch it again") from error
-            os.replace(whole, target)
+        try:
+            with _whole(target) as unfinished, tarfile.open(archive) as file:
+                file.extractall(unfinished, filter="data")
+        except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
+            raise DataError(f"{archive} is damaged and cannot be unpacked ({error}); fetch it again") from error
     return target
+
+
+@contextmanager
+def _whole(target: Path) -> Iterator[Path]:
+    """A path to write to, which is moved to ``target`` at the end: no other process ever sees half of it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=target.parent) as folder:
+        yield (unfinished := Path(folder) / target.name)  # it has usual rights, unlike the temporary folder
+        os.replace(unfinished, target)
 
 
 def decoded(path: Path, decode: Callable[[Path], dict]) -> dict:
     """The arrays that ``decode(path)`` gives, as contiguous tensors. Raises :class:`DataError` if the file is damaged.
-
-    Decoding takes seconds, so the result is kept as ``decoded/<name>-<sha256>.npz`` in the cache. One file, so that
-    images and labels cannot part, with the checksums of the zip format: a damaged one is noticed and made again.
-    """
+    They are kept as ``decoded/<name>-<sha256>.npz`` in the cache; zip's checksums tell if that was damaged later."""
     kept = fetch.cache() / "decoded" / f"{path.name.split('.')[0]}-{verify(path)[:12]}.npz"
     try:
         arrays = _recall(kept) or _keep(kept, decode(path))
@@ -62,23 +62,16 @@ def _recall(kept: Path) -> dict | None:
     try:
         with np.load(kept) as arrays:
             return dict(arrays)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
     except BROKEN as error:
-        logging.getLogger("fcdd").warning("%s is damaged (%s) and is made again", kept, error)
+        if kept.exists():
+            logging.getLogger("fcdd").warning("%s is damaged (%s) and is made again", kept, error)
         return None
 
 
 def _keep(kept: Path, arrays: dict) -> dict:
-    """Writes beside the file and then moves it there, so that no other process ever sees half of it."""
-    unfinished = kept.with_name(f"{kept.stem}-{os.getpid()}.tmp")
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("wb") as file:
+        with _whole(kept) as unfinished, unfinished.open("wb") as file:
             np.savez(file, **arrays)
-        os.replace(unfinished, kept)
     except OSError as error:  # no room, or a folder that only others may write: slower, but no reason to stop
-        with suppress(OSError):
-            unfinished.unlink()
         logging.getLogger("fcdd").warning("%s could not be written (%s); it is decoded anew each time", kept, error)
     return arrays

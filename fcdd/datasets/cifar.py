@@ -55,8 +55,6 @@ def _read_sheets(path: Path, classes) -> dict:
     with tarfile.open(path, "r:") as archive:
         for sheet in (member.name for member in archive.getmembers() if member.name.endswith(".webp")):
             listing, picture = (archive.extractfile(sheet[:-4] + suffix) for suffix in ("txt", "webp"))
-            if not listing or not picture:
-                raise ValueError(f"{sheet} and its list of names are no plain files")
             files, pixels = listing.read().decode().split("\n"), np.asarray(Image.open(picture).convert("RGB"))
             rows, columns = pixels.shape[0] // SIDE, pixels.shape[1] // SIDE
             images = pixels.reshape(rows, SIDE, columns, SIDE, 3).transpose(0, 2, 4, 1, 3).reshape(-1, 3, SIDE, SIDE)

@@ -26,12 +26,11 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Entry:
-    """One data set of the registry: its classes, where it lies (``registry.yml``), and how it is read and fetched.
+    """One data set: its classes, where it lies, and how it is read and fetched; ``registry.yml`` explains the rest.
 
     read(path) gives class names and a dict of train_images, train_labels, test_images, test_labels, and takes ``size``
-    where pictures are resized; fetch() downloads into the cache; source(path) is what a split says about where it came
-    from; split(normal, ...) gives a :class:`Split` by itself where the protocol is not one class against the rest.
-    """
+    where pictures are resized; fetch() downloads into the cache; source(path) is what a split says of its origin;
+    split(normal, ...) gives a :class:`Split` by itself where the protocol is not one class against the rest."""
 
     classes: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
@@ -48,13 +47,11 @@ class Entry:
 def listed(name: str, **code) -> Entry:
     """The data set's entry: what ``registry.yml`` says of it, with the functions that read and fetch it."""
     facts = FACTS[name]
-    said = {key: value for key, value in facts.items() if key in Entry.__dataclass_fields__}
-    known: dict = {key: value if isinstance(value, str | bool) else tuple(value) for key, value in said.items()}
+    known = {key: facts[key] for key in Entry.__dataclass_fields__ if key in facts}
+    known = {key: value if isinstance(value, str | bool) else tuple(value) for key, value in known.items()}
     if "torchvision" in facts:
         known["fetch"] = partial(_by_torchvision, **facts["torchvision"])
-    if "said" in facts:
-        known["source"] = lambda path: f"{path}{facts['said'].get(path.name, '')}"
-    return Entry(**known | code)
+    return Entry(**{"source": lambda path: f"{path}{facts.get('said', {}).get(path.name, '')}"} | known | code)
 
 
 def cache() -> Path:
@@ -68,27 +65,20 @@ def cache() -> Path:
 
 
 def places(root=None) -> list[Path]:
-    """The folders to look in, first one first; ``root`` alone if given.
-
-    Raises FileNotFoundError if ``root`` or a folder named by ``$FCDD_DATA`` does not exist.
-    """
+    """The folders to look in, in order; ``root`` alone if given. Raises FileNotFoundError for one that is not there."""
     said = [root] if root is not None else filter(None, os.environ.get("FCDD_DATA", "").split(os.pathsep))
     named = [Path(path) for path in said]
-    missing = [str(path) for path in named if not path.is_dir()]
-    if missing:
+    if missing := ", ".join(str(path) for path in named if not path.is_dir()):
         origin = "root" if root is not None else f"$FCDD_DATA (folders separated by {os.pathsep!r})"
-        told = f"{origin} names {', '.join(missing)}, which is not a folder; create it or correct the name"
-        raise FileNotFoundError(told)
+        raise FileNotFoundError(f"{origin} names {missing}, which is not a folder; create it or correct the name")
     return named if root is not None else [cache(), *named, DEBIAN]
 
 
 def find(inside: tuple[str, ...], files: tuple[str, ...] = (), root=None) -> Path | None:
-    """The first file or folder named in ``inside`` that a place holds, with all ``files`` (or their .gz) in it.
-
-    A place that itself ends in such a name counts too; any other does not, as data sets share their files' names.
-    """
+    """The first file or folder named in ``inside`` that a place holds, with all ``files`` (or their .gz) in it. A place
+    that itself ends in such a name counts too; any other does not, as data sets share their files' names."""
     for place in places(root):
-        itself = [place] if any(place.parts[-len(Path(part).parts) :] == Path(part).parts for part in inside) else []
+        itself = [place] if any(map(place.match, inside)) else []
         for path in (*itself, *(place / part for part in inside)):
             if path.exists() and all((path / file).exists() or (path / f"{file}.gz").exists() for file in files):
                 return path
@@ -96,10 +86,7 @@ def find(inside: tuple[str, ...], files: tuple[str, ...] = (), root=None) -> Pat
 
 
 def locate(name: str, entry: Entry, root=None, may_download: bool = False) -> Path | None:
-    """Where a data set lies, fetched if need be; None if it has no files.
-
-    Raises FileNotFoundError that says where it was looked for and how to get it.
-    """
+    """Where a data set lies, fetched if need be; None if it has no files. Its FileNotFoundError says how to get it."""
     if not entry.places:
         return None
     path = find(entry.places, entry.files, root)
@@ -138,13 +125,10 @@ def _by_torchvision(kind: str, **options) -> None:
 
 def download(name: str, urls: dict[str, str], hashes: dict[str, str]) -> Path:
     """Fetches ``{file: address}`` into a folder of the cache, each checked against its hash; goes on where it stopped.
-
-    Raises OSError if an address cannot be reached or the connection ends, :class:`DataError` if another file came.
-    """
+    Raises OSError if an address cannot be reached or the connection ends, :class:`DataError` if another file came."""
     import pooch  # here, because importing it takes a second that most uses can save
 
     target = cache() / name
-    target.mkdir(parents=True, exist_ok=True)
     for file, url in urls.items():
         with FileLock(target / f"{file}.lock"):
             try:
@@ -158,18 +142,17 @@ def download(name: str, urls: dict[str, str], hashes: dict[str, str]) -> Path:
 def _resume(part: Path, url: str, output: str, _) -> None:
     """A downloader for pooch that goes on behind what is in ``part``; its own keep nothing of a broken download."""
     start = part.stat().st_size if part.exists() else 0
+    request = Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     try:
-        answer = urlopen(Request(url, headers={"Range": f"bytes={start}-"} if start else {}), timeout=60)
+        with urlopen(request, timeout=60) as answer, part.open("ab") as file:
+            start = start if answer.status == 206 else 0  # some servers start anew whatever they are asked
+            total = start + int(answer.headers.get("Content-Length", 0))
+            file.truncate(start)
+            with tqdm.wrapattr(file, "write", total=total or None, initial=start) as counted:
+                shutil.copyfileobj(answer, counted, 1 << 20)
+        if (done := part.stat().st_size) < total:
+            raise OSError(f"the connection ended after {done} of {total} bytes; try again to go on from there")
     except HTTPError as error:
         if error.code != 416:  # nothing is left to fetch
             raise
-    else:
-        start = start if answer.status == 206 else 0  # some servers start anew whatever they are asked
-        total = start + int(answer.headers.get("Content-Length", 0)) or None
-        with answer, part.open("ab") as file:
-            file.truncate(start)
-            with tqdm.wrapattr(file, "write", total=total, initial=start) as counted:
-                shutil.copyfileobj(answer, counted, 1 << 20)
-        if (done := part.stat().st_size) < (total or 0):
-            raise OSError(f"the connection ended after {done} of {total} bytes; try again to go on from there")
     os.replace(part, output)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from tqdm import tqdm
 
 from .fetch import DataError
@@ -57,23 +57,20 @@ class Pictures:
 def folder(path, size: tuple[int, int] = (224, 224), channels: int = 3) -> Split:
     """A tree in the layout of MVTec-AD as a :class:`Split`; images and masks are resized to ``size`` = (H, W).
 
-    ``train/good`` holds nominal images; ``test/good`` and ``test/<defect>`` the test images;
-    ``ground_truth/<defect>/<stem>_mask.png`` the masks, white on the defect, as large as their images. Masks are
-    resized without mixing pixels; :func:`original_masks` gives them as they are. Raises FileNotFoundError without
-    ``train/good``, and :class:`DataError` that lists everything wrong with the tree at once.
-    """
+    ``train/good`` holds nominal images, ``test/good`` and ``test/<defect>`` the test images, and
+    ``ground_truth/<defect>/<stem>_mask.png`` their masks, white on the defect, as large as the images, resized without
+    mixing pixels. Raises FileNotFoundError without ``train/good``, :class:`DataError` that lists all that is wrong."""
     path = Path(path)
-    good, defects = pictures(path / "train" / "good"), sorted(p for p in (path / "test").glob("*") if p.is_dir())
+    good, defects = pictures(path / "train" / "good"), sorted((path / "test").glob("*/"))
     tests = [file for defect in defects for file in pictures(defect)]
     problems: list[str] = []
     mask_files = _mask_files(path, defects, tests, problems)
     train_images, test_images = (_read(files, size, channels, problems) for files in (good, tests))
     masks = _read(mask_files, size, 1, problems, _nearest)
-    if not good:
-        none = f"expected nominal images in {path / 'train' / 'good'}, found none (of {', '.join(sorted(SUFFIXES))})"
-        if not problems:
-            raise FileNotFoundError(none)
-        problems.append(none)
+    none = f"expected nominal images in {path / 'train' / 'good'}, found none (of {', '.join(sorted(SUFFIXES))})"
+    if not good and not problems:
+        raise FileNotFoundError(none)
+    problems += [] if good else [none]
     if problems:
         raise DataError(f"{len(problems)} problems in {path}:" + "".join(f"\n- {p}" for p in problems))
     nominal, anomalous = np.zeros(len(good), bool), np.array([file.parent.name != "good" for file in tests], bool)
@@ -84,12 +81,9 @@ def folder(path, size: tuple[int, int] = (224, 224), channels: int = 3) -> Split
 
 
 def original_masks(split: Split) -> list[np.ndarray]:
-    """Masks of a folder's test images at the size of the files, boolean (H, W) each, in the order of ``split.test``.
-
-    Papers evaluate at this size, named "original" here; ``split.test.masks`` are those at network resolution. Good
-    images have blank ones. Takes what :func:`folder` gave, or a part of it. Raises FileNotFoundError if the files are
-    gone, :class:`DataError` if a mask cannot be read any more.
-    """
+    """Masks of the test images at the size of their files, where papers evaluate: boolean (H, W), blank for good ones.
+    ``split`` is what :func:`folder` gave, or a part of it. Raises FileNotFoundError or :class:`DataError` if files have
+    gone, or cannot be read any more."""
     path, masks = Path(split.source), []
     for name in split.test.names:
         kind, stem = name.split("/", 1)
@@ -104,23 +98,20 @@ def original_masks(split: Split) -> list[np.ndarray]:
 
 def _mask_files(path: Path, defects, tests, problems: list[str]) -> list[Path | None]:
     """The mask of each test picture, None for good ones; masks and pictures that do not match become problems."""
-    kinds = {defect.name for defect in defects} | {p.name for p in (path / "ground_truth").glob("*") if p.is_dir()}
-    masks = {kind: _masks_of(path, kind) for kind in kinds - {"good"}}
+    kinds = {folder.name for folder in (*defects, *(path / "ground_truth").glob("*/"))} - {"good"}
+    masks = {kind: _masks_of(path, kind) for kind in kinds}
     found = [masks.get(file.parent.name, {}).get(file.stem) for file in tests]
     for file, mask in zip(tests, found, strict=True):
         kind = file.parent.name
-        if mask is None and kind != "good":
+        if mask and (size := _size(mask)) and (wanted := _size(file)) and size != wanted:
+            problems.append(f"{mask}: {size[0]}×{size[1]} px, but its image has {wanted[0]}×{wanted[1]}")
+        if not mask and kind != "good":
             missing = path / "ground_truth" / kind / f"{file.stem}_mask.png"
             problems.append(f"{missing}: missing (every image in a defect folder needs a mask)")
-        elif mask is not None:
-            size, wanted = _size(mask), _size(file)
-            if size and wanted and size != wanted:
-                problems.append(f"{mask}: {size[0]}×{size[1]} px, but its image has {wanted[0]}×{wanted[1]}")
-    used = {*found, None}
-    unused = [mask for kind in sorted(masks) for mask in masks[kind].values() if mask not in used]
+    unused = sorted({mask for of_kind in masks.values() for mask in of_kind.values()} - {*found})
     problems += [f"{mask}: there is no image for this mask in {path / 'test' / mask.parent.name}" for mask in unused]
-    full = {file.parent for file in tests}
-    problems += [f"{defect}: empty; put images there or remove it" for defect in defects if defect not in full]
+    empty = sorted({*defects} - {file.parent for file in tests})
+    problems += [f"{defect}: empty; put images there or remove it" for defect in empty]
     return found
 
 
@@ -134,24 +125,19 @@ def _size(file: Path) -> tuple[int, int] | None:
     try:
         with Image.open(file) as image:
             return image.size
-    except (UnidentifiedImageError, OSError):
+    except OSError:
         return None
 
 
 def _marked(masks: torch.Tensor) -> torch.Tensor:
     """(N, 1, H, W) uint8 → boolean: brighter than half of the brightest pixel, as some tools write 1 for white."""
-    return masks > masks.amax((2, 3), keepdim=True) / 2 if len(masks) else masks > 0
+    return masks > masks.amax((2, 3), keepdim=True) / 2
 
 
 def class_folders(path, normal: str, size: tuple[int, int], channels: int = 3, **protocol) -> Split:
-    """A tree ``train/<class>/*`` and ``test/<class>/*`` with class ``normal`` nominal, pictures resized to ``size``.
-
-    ``protocol`` as in :func:`fcdd.datasets.load`. Only the nominal training pictures and the test pictures are opened.
-    Raises FileNotFoundError without such folders, ValueError for an unknown class.
-    """
+    """A tree ``train/<class>/*`` and ``test/<class>/*`` with class ``normal`` nominal, pictures resized to ``size``;
+    ``protocol`` as in :func:`one_vs_rest`. Only pictures of the split are opened. Raises FileNotFoundError too."""
     classes, arrays = read_tree(Path(path), size, channels)
-    if normal not in classes:
-        raise ValueError(f"unknown class {normal!r} of {path}; known: {', '.join(classes)}")
     return one_vs_rest(Path(path).name, arrays, classes, normal, str(path), **protocol)
 
 
@@ -164,13 +150,11 @@ def read_tree(path: Path, size, channels: int = 3, fit: Callable = squeeze, clas
 
 
 def read_classes(path: Path, size, channels: int = 3, fit: Callable = squeeze, classes: dict | None = None):
-    """Class names, :class:`Pictures` and labels of a folder with one folder a class.
-
-    ``classes`` maps a class to the names that its folder may have. Raises FileNotFoundError for missing ones.
-    """
+    """Class names, :class:`Pictures` and labels of a folder with one folder a class; ``classes`` maps each class to the
+    names that its folder may have. Raises FileNotFoundError for missing ones."""
     from torchvision.datasets.folder import make_dataset
 
-    classes = classes or {folder.name: (folder.name,) for folder in sorted(path.glob("*")) if folder.is_dir()}
+    classes = classes or {folder.name: (folder.name,) for folder in sorted(path.glob("*/"))}
     folders = [next((name for name in names if (path / name).is_dir()), names[0]) for names in classes.values()]
     missing = [folder for folder in folders if not (path / folder).is_dir()]
     if missing or not folders:
@@ -181,10 +165,7 @@ def read_classes(path: Path, size, channels: int = 3, fit: Callable = squeeze, c
 
 
 def image_folder(path, size: tuple[int, int], channels: int = 3, without: Sequence[str] = ()) -> torch.Tensor:
-    """All pictures below a folder as a uint8 tensor (N, C, H, W), resized, but for those in the folders ``without``.
-
-    Raises like :func:`folder`.
-    """
+    """All pictures below a folder, resized, as uint8 (N, C, H, W), without some folders. Raises like :func:`folder`."""
     files = [file for file in pictures(Path(path)) if file.relative_to(path).parts[0] not in without]
     if not files:
         raise FileNotFoundError(f"expected images below {path}, found none (of {', '.join(sorted(SUFFIXES))})")
@@ -213,8 +194,6 @@ def _read(files, size, channels, problems, fit: Callable = squeeze) -> torch.Ten
         try:
             if file is not None:
                 images[k] = torch.from_numpy(pixels(file, size, channels, fit).copy())
-        except FileNotFoundError:
-            problems.append(f"{file}: missing (every image in a defect folder needs a mask)")
-        except (UnidentifiedImageError, OSError) as error:
+        except OSError as error:
             problems.append(f"{file}: cannot be read ({error})")
     return images

@@ -50,10 +50,9 @@ def _read(path: Path, name: str, checked: bool):
     for part in {key.split("_")[0] for key in arrays}:
         images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"] - facts.get("first", 0)
         if len(images) != len(labels) or labels.max() >= count or labels.min() < 0:
-            raise DataError(
-                f"the {part} files in {path} do not belong together: {len(images)} images, {len(labels)} labels from "
-                f"{int(labels.min())} to {int(labels.max())} for {count} classes; fetch them again"
-            )
+            found = f"{len(images)} images, {len(labels)} labels from {labels.min()} to {labels.max()}"
+            told = f"the {part} files in {path} do not belong together: {found} for {count} classes; fetch them again"
+            raise DataError(told)
         images = images.transpose(2, 3).contiguous() if facts.get("turned") else images
         arrays |= {f"{part}_images": images, f"{part}_labels": labels}
     return facts["classes"], complete(arrays)

@@ -22,17 +22,13 @@ URL = f"https://www.mydrive.ch/shares/38536/3830184030e49fe74747669442f0f282/dow
 
 
 def mvtec(normal: str, root=None, size: tuple[int, int] = (224, 224), download: bool = False) -> Split:
-    """One category in its official split; images (N, 3, H, W) and masks are resized to ``size`` = (H, W).
+    """One of :data:`CATEGORIES` in its official split; images (N, 3, H, W) and masks are resized to ``size`` = (H, W).
 
-    ``normal`` is one of :data:`CATEGORIES`. Looked for as ``<category>/train/good`` in a folder whose name begins with
-    mvtec, or one level below it, in ``root`` or where data lies (:func:`fcdd.datasets.places`); else in one of
-    :data:`ARCHIVES`, which is unpacked once into the cache. ``download=True`` fetches the publisher's archive (5.3 GB)
-    if need be, and goes on where an earlier attempt stopped. Test masks are at network resolution;
-    :func:`~fcdd.datasets.folders.original_masks` reads them at the size of the files.
-
-    Raises ValueError for an unknown category, FileNotFoundError with ways to get the data, and
-    :class:`~fcdd.datasets.DataError` for damaged files.
-    """
+    Looked for as ``<category>/train/good`` in a folder whose name begins with mvtec, or one level below it, in ``root``
+    or where data lies (:func:`fcdd.datasets.places`); else in one of :data:`ARCHIVES`, unpacked once into the cache.
+    ``download=True`` fetches the publisher's archive (5.3 GB) if need be, from where an earlier attempt stopped.
+    :func:`~fcdd.datasets.folders.original_masks` reads the masks at the size of the files. Raises ValueError,
+    FileNotFoundError with ways to get the data, and :class:`~fcdd.datasets.DataError` for damaged files."""
     if normal not in CATEGORIES:
         raise ValueError(f"unknown category {normal!r} of MVTec-AD; known: {', '.join(CATEGORIES)}")
     path = find_category(normal, root)
@@ -40,9 +36,8 @@ def mvtec(normal: str, root=None, size: tuple[int, int] = (224, 224), download: 
         unpack(fetch.download("mvtec", {OFFICIAL: URL}, fetch.SHA256) / OFFICIAL, "mvtec")
         path = find_category(normal, fetch.cache())
     if path is None:
-        looked = ", ".join(f"{place}/mvtec*" for place in places(root))
-        told = how_to_get(f"MVTec-AD's {normal}", ENTRIES["mvtec"], f"{normal}/train/good in {looked}")
-        raise FileNotFoundError(told)
+        looked = f"{normal}/train/good in " + ", ".join(f"{place}/mvtec*" for place in places(root))
+        raise FileNotFoundError(how_to_get(f"MVTec-AD's {normal}", ENTRIES["mvtec"], looked))
     return replace(folder(path, size), name=f"mvtec/{normal}")
 
 

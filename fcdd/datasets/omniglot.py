@@ -8,13 +8,13 @@ from PIL import Image, ImageOps
 
 from .archives import BROKEN
 from .fetch import DataError, listed, verify
-from .folders import Pictures
+from .folders import Pictures, squeeze
 from .split import complete
 
 
 def _ink(image: Image.Image, size) -> Image.Image:
     """White strokes on black, as in the MNIST family; the files have black strokes on white."""
-    return ImageOps.invert(image).resize((size[1], size[0]), Image.Resampling.BOX)
+    return squeeze(ImageOps.invert(image), size, Image.Resampling.BOX)
 
 
 def _read(path: Path):

@@ -15,18 +15,13 @@ OVERLAPS = {
 
 
 def overlapping(exposure: str, data: str, classes) -> list[str]:
-    """The classes of the data set ``exposure`` that overlap with the data set ``data``.
-
-    Raises ValueError if the two have not been compared.
-    """
+    """The classes of ``exposure`` that overlap with the data set ``data``; ValueError if they were not compared."""
     exposure, data = (name.removesuffix("-small") for name in (exposure, data))
     if data == exposure:
         return list(classes)
     if data not in (known := OVERLAPS.get(exposure, {})):
-        raise ValueError(
-            f"which classes of {exposure} overlap with {data} is not known (known: {', '.join(known) or 'none'}); "
-            "name the classes to leave out"
-        )
+        told = f"which classes of {exposure} overlap with {data} is not known (known: {', '.join(known) or 'none'})"
+        raise ValueError(f"{told}; name the classes to leave out")
     return within(known[data], classes)
 
 

@@ -9,11 +9,8 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Images:
-    """Images with what is known of them.
-
-    images: (N, C, H, W) uint8; y: (N,) labels for training, +1 nominal, 0 unlabelled, -1 anomalous; anomalous: (N,)
-    boolean ground truth; masks: (N, 1, H, W) boolean or None; names: a name for each image (its class or file).
-    """
+    """Images (N, C, H, W) uint8 with what is known of them. y: (N,) labels for training, +1 nominal, 0 unlabelled, -1
+    anomalous; anomalous: (N,) boolean ground truth; masks: (N, 1, H, W) boolean; names: of the classes or files."""
 
     images: Tensor
     y: Tensor
@@ -43,12 +40,10 @@ class Split:
     def __repr__(self):
         labelled = int((self.train.y < 0).sum())
         polluting = int(self.train.anomalous.sum()) - labelled
-        return (
-            f"{self.name}, nominal: {self.normal}. {len(self.train)} training images"
-            + (f" ({labelled} labelled anomalies)" if labelled else "")
-            + (f" ({polluting} unlabelled anomalies)" if polluting > 0 else "")
-            + f", {len(self.test)} test images ({int(self.test.anomalous.sum())} anomalous). From {self.source}"
-        )
+        train = f"{len(self.train)} training images" + (f" ({labelled} labelled anomalies)" if labelled else "")
+        train += f" ({polluting} unlabelled anomalies)" if polluting > 0 else ""
+        test = f"{len(self.test)} test images ({int(self.test.anomalous.sum())} anomalous)"
+        return f"{self.name}, nominal: {self.normal}. {train}, {test}. From {self.source}"
 
 
 def one_vs_rest(
@@ -59,9 +54,10 @@ def one_vs_rest(
     ``arrays`` maps train_images, train_labels, test_images, test_labels to tensors (images also to ``Pictures``).
     ``pollution`` is the share of anomalies among the unlabelled images, p / (n + p), from all other classes;
     ``labelled`` that of labelled anomalies (-1) among all, m / (n + p + m), from ``known_classes`` other classes that
-    ``seed`` draws. No image is both. Source: Ruff et al. 2020, Deep SAD, 4.2.
-    Raises ValueError for shares outside [0, 0.9], another number of classes, or if there are too few images.
-    """
+    ``seed`` draws. No image is both (Ruff et al. 2020, Deep SAD, 4.2). Raises ValueError for an unknown class, shares
+    outside [0, 0.9], more classes or images than there are."""
+    if normal not in class_names:
+        raise ValueError(f"unknown class {normal!r} of {name}; known: {', '.join(class_names)}")
     for share, what in ((labelled, "labelled share"), (pollution, "pollution")):
         if not 0 <= share <= 0.9:
             raise ValueError(f"expected a {what} between 0 and 0.9, got {share}")
@@ -71,13 +67,15 @@ def one_vs_rest(
         raise ValueError(f"expected known_classes from 1 to the {len(classes)} others, got {known_classes}")
     nominal, rng = np.flatnonzero(labels == label), np.random.default_rng(seed)
     mixed = _number(pollution, len(nominal))
-    known = _draw_known(rng, labels, classes, known_classes, _number(labelled, len(nominal) + mixed))
+    if (count := _number(labelled, len(nominal) + mixed)) and len(classes):
+        classes = rng.choice(classes) if known_classes == 1 else rng.choice(classes, known_classes, replace=False)
+    pool = np.flatnonzero(np.isin(labels, classes))
+    known = _draw(rng, pool, count, f"the {known_classes} known anomalous class(es)")
     # The official Deep SAD code draws the two independently, so that one image may be labelled and unlabelled at once.
     others = np.setdiff1d(np.flatnonzero(labels != label), known)
     polluting = _draw(rng, others, mixed, f"the classes other than {normal}, apart from the labelled ones,")
     chosen = np.concatenate([nominal, polluting, known])
-    y = torch.zeros(len(chosen), dtype=torch.int64)
-    y[len(chosen) - len(known) :] = -1
+    y = torch.from_numpy(np.repeat([0, -1], [len(chosen) - len(known), len(known)]))
     names = np.asarray(class_names)
     train = Images(arrays["train_images"][chosen], y, labels[chosen] != label, names[labels[chosen]])
     labels = arrays["test_labels"].numpy()
@@ -89,13 +87,6 @@ def one_vs_rest(
 def _number(share: float, rest: int) -> int:
     """How many images make up ``share`` of all, next to ``rest`` others; at least one unless the share is 0."""
     return max(1, round(share / (1 - share) * rest)) if share else 0
-
-
-def _draw_known(rng, labels, classes, known_classes: int, count: int) -> np.ndarray:
-    if not count or not len(classes):
-        return _draw(rng, classes, count, "the other classes")
-    known = rng.choice(classes) if known_classes == 1 else rng.choice(classes, known_classes, replace=False)
-    return _draw(rng, np.flatnonzero(np.isin(labels, known)), count, f"the {known_classes} known anomalous class(es)")
 
 
 def _draw(rng, pool: np.ndarray, count: int, whose: str) -> np.ndarray:

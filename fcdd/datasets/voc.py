@@ -16,10 +16,8 @@ CLASSES = tuple(FACTS["voc"]["classes"])
 
 
 def _read(path: Path, normal: str | None = None, size: tuple[int, int] = (224, 224)):
-    """The label of an image is ``normal`` where it shows one, otherwise that of the first object in its annotation.
-
-    The aspect ratio is not kept, so that the watermark in the corner stays in the picture.
-    """
+    """The label of an image is ``normal`` where it shows one, otherwise that of the first object in its annotation. The
+    aspect ratio is not kept, so that the watermark in the corner stays in the picture."""
     from torchvision.datasets import VOCDetection
 
     arrays: dict = {}
