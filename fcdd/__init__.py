@@ -13,24 +13,10 @@ from typing import TYPE_CHECKING
 from . import moved as moved
 
 if TYPE_CHECKING:
-    from . import (
-        augment,
-        calibration,
-        datasets,
-        detectors,
-        explain,
-        exposure,
-        figures,
-        many,
-        metrics,
-        networks,
-        objectives,
-        onnx,
-        patches,
-        receptive,
-        svdd,
-        training,
-    )
+    from . import (  # noqa: I001
+        augment, calibration, datasets, detectors, explain, exposure, figures, many, metrics, networks, objectives,
+        onnx, patches, receptive, svdd, training,
+    )  # fmt: skip
     from .detectors import FCDD, HSC, Autoencoder, DeepSAD, DeepSVDD
     from .patches import PatchNeighbours
     from .svdd import SVDD
@@ -42,8 +28,8 @@ __all__ = [
     "calibration", "load", "many", "onnx", "patches", "receptive", "svdd", "training",
 ]  # fmt: skip
 
-_HOME = dict.fromkeys(("DeepSVDD", "DeepSAD", "HSC", "FCDD", "Autoencoder"), ".detectors")
-_HOME |= {"SVDD": ".svdd", "PatchNeighbours": ".patches"}
+_HOME = dict.fromkeys(("DeepSVDD", "DeepSAD", "HSC", "FCDD", "Autoencoder"), "detectors")
+_HOME |= {"SVDD": "svdd", "PatchNeighbours": "patches"}
 
 
 def load(path):
@@ -62,12 +48,12 @@ if not TYPE_CHECKING:  # a type checker shall know the names above and no others
     def __getattr__(name: str):
         """Imports on first use: PyTorch takes seconds, and the command line and the graph of runs rarely need it."""
         if name in _HOME:
-            return getattr(import_module(_HOME[name], __name__), name)
+            return getattr(import_module(f"fcdd.{_HOME[name]}"), name)
         if not name.startswith("_"):
             try:
-                return import_module(f".{name}", __name__)
+                return import_module(f"fcdd.{name}")
             except ModuleNotFoundError as error:
-                if error.name != f"{__name__}.{name}":  # the module is there, something that it needs is not
+                if error.name != f"fcdd.{name}":  # the module is there, something that it needs is not
                     raise
         raise AttributeError(f"module 'fcdd' has no attribute {name!r}")
 

@@ -1,7 +1,7 @@
 """Batched augmentation and normalisation: whole batches, on the device, no loop over images.
 
-Source of the recipes: Liznerski et al. 2021 and the official code (local contrast normalisation is called global
-contrast normalisation in the Deep SVDD paper). Taught in: chapter 05.
+Source of the recipes: Liznerski et al. 2021 and the official code (the Deep SVDD paper calls local contrast
+normalisation global). Taught in: chapter 05.
 """
 
 import math
@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
+
+from .checks import check_option
 
 Draws = Generator | Sequence[Generator]  # one stream of random numbers, or one for each of equal parts of a batch
 
@@ -44,46 +46,43 @@ class Normalisation(NamedTuple):
     scale: Tensor  # likewise
 
     def __call__(self, images: Tensor) -> Tensor:
-        images = as_float(images)
-        images = lcn(images) if self.contrast else images
-        return (images - self._each(self.shift, images)) / self._each(self.scale, images)
+        images = lcn(as_float(images)) if self.contrast else as_float(images)
+        shift, scale = self.shift.to(images.device), self.scale.to(images.device)
+        if shift.ndim == 4:
+            shift, scale = of_each_row(shift, images), of_each_row(scale, images)
+        return (images - shift) / scale
 
     def to(self, device) -> "Normalisation":
         """With its constants on the device, where they need not be copied for each batch."""
         return Normalisation(self.contrast, self.shift.to(device), self.scale.to(device))
 
-    @staticmethod
-    def _each(constants: Tensor, images: Tensor) -> Tensor:
-        constants = constants.to(images.device)
-        return constants if constants.ndim == 3 else constants.repeat_interleave(len(images) // len(constants), 0)
+
+def of_each_row(values: Tensor, rows: Tensor) -> Tensor:
+    """``values`` (M, ...), one for each of M equal parts of a batch, spread over its ``rows`` (M·B, ...)."""
+    return values.repeat_interleave(len(rows) // len(values), 0)
 
 
 def fit_normalisation(images: Tensor, kind: str = "lcn") -> Normalisation:
     """Normalisation whose constants come from the nominal training ``images`` (N, C, H, W), never from a table.
 
     ``kind``: ``"lcn"`` LCN-L1, then min–max per channel; ``"standard"`` mean and deviation per channel; ``"unit"``
-    only scales to [0, 1]; ``"imagenet"`` the constants that networks pretrained on ImageNet were trained with, the
-    one exception, which the weights demand. Raises ValueError for another kind.
+    only scales to [0, 1]; ``"imagenet"`` the constants of networks pretrained on ImageNet, the one exception, which the
+    weights demand. Raises ValueError for another kind.
     """
+    check_option("normalisation", kind, ("lcn", "standard", "unit", "imagenet"))
     x = as_float(images)
-    blank = torch.zeros(x.shape[1], 1, 1, device=x.device)
-    if kind == "unit":
-        return Normalisation(False, blank, blank + 1)
     if kind == "imagenet":
         if x.shape[1] != 3:
             raise ValueError(f"expected RGB images for normalisation 'imagenet', got {x.shape[1]} channel")
-        constants = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], device=x.device)
-        return Normalisation(False, *constants[:, :, None, None])
-    if kind == "standard":
+        shift, scale = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], device=x.device)
+    elif kind == "unit":
+        shift, scale = x.new_zeros(x.shape[1]), x.new_ones(x.shape[1])
+    elif kind == "standard":
         shift, scale = x.mean((0, 2, 3)), x.std((0, 2, 3))
-    elif kind == "lcn":
-        x = lcn(x)
-        shift, high = x.amin((0, 2, 3)), x.amax((0, 2, 3))
-        scale = high - shift
     else:
-        raise ValueError(f"unknown normalisation {kind!r}; known: lcn, standard, unit, imagenet")
-    scale = torch.where(scale == 0, 1, scale)
-    return Normalisation(kind == "lcn", shift[:, None, None], scale[:, None, None])
+        x = lcn(x)
+        shift, scale = x.amin((0, 2, 3)), x.amax((0, 2, 3)) - x.amin((0, 2, 3))
+    return Normalisation(kind == "lcn", shift[:, None, None], torch.where(scale == 0, 1, scale)[:, None, None])
 
 
 def draw(sample: Callable, shape, generator: Draws, device) -> Tensor:
@@ -119,8 +118,7 @@ def color_jitter(images: Tensor, strength: float | Tensor, generator: Draws) -> 
     """Brightness, contrast, saturation and hue of each image changed at random; float (N, C, H, W) in [0, 1].
 
     Factors are uniform in 1 ± ``strength``, one number or (4, N, 1, 1, 1) for each change and image; hue turns by up to
-    ``strength`` of a full turn about the grey axis of the RGB cube. Grey images have no saturation or
-    hue to change. Recipe: Liznerski et al. 2021.
+    ``strength`` of a full turn about the grey axis; grey has no saturation or hue. Recipe: Liznerski et al. 2021.
     """
     n, channels = images.shape[:2]
     drawn = draw(torch.rand, (n, 4), generator, images.device).T.reshape(4, n, 1, 1, 1)
@@ -130,7 +128,7 @@ def color_jitter(images: Tensor, strength: float | Tensor, generator: Draws) -> 
     images = torch.addcmul((1 - factors[1]) * mean, factors[1], images).clamp_(0, 1)
     if channels == 1:
         return images
-    # Saturation and hue both mix the channels of a pixel: one matrix does both, as no turn moves a grey pixel.
+    # One matrix does both saturation and hue, as no turn moves a grey pixel.
     weights = luminance(torch.eye(3, device=images.device)[..., None, None]).flatten()
     matrix = factors[2][..., 0] * hue_matrix((factors[3] - 1)[:, 0, 0]) + (1 - factors[2][..., 0]) * weights
     return (matrix @ images.flatten(2)).reshape(images.shape).clamp_(0, 1)
@@ -149,14 +147,13 @@ def hue_matrix(turns: Tensor) -> Tensor:
     return torch.stack([keep, back, ahead, ahead, keep, back, back, ahead, keep], 1).reshape(-1, 3, 3)
 
 
-LUMINANCE = (0.299, 0.587, 0.114)  # weights of ITU-R BT.601
+LUMINANCE = (0.299, 0.587, 0.114)  # weights of ITU-R BT.601; numbers, as a tensor would have to be sent to the device
 
 
 def luminance(images: Tensor) -> Tensor:
     """(N, 3, H, W) → (N, 1, H, W) by :data:`LUMINANCE`; grey images pass through. Float in, float out."""
     if images.shape[1] == 1:
         return images
-    # Numbers, not a tensor of them, which would have to be sent to the device.
     return sum(weight * channel for weight, channel in zip(LUMINANCE, images.split(1, 1), strict=True))
 
 
@@ -166,17 +163,21 @@ def papers_recipe(images: Tensor, masks: Tensor | None, generator: Draws):
     The crop is padded by 2 px (28 px images) or 4 px; jitter has strength .01, noise a deviation of .001. Masks
     (N, 1, H, W) or None move with their images. Returns both.
     """
-    colour = images.shape[1] == 3
+    colour, padding = images.shape[1] == 3, 2 if images.shape[2] <= 28 else 4
     if colour:
         images = color_jitter(as_float(images), 0.01, generator)
-    # Masks ride along as one more channel, so that they stay with their image.
-    moved = images if masks is None else torch.cat([images, masks.to(images.dtype)], 1)
-    moved = random_flip(random_crop(moved, 2 if images.shape[2] <= 28 else 4, generator), generator)
-    if masks is not None:
-        moved, masks = moved[:, :-1], moved[:, -1:] > 0
+    moved, masks = _together(images, masks, lambda x: random_flip(random_crop(x, padding, generator), generator))
     if colour:
         moved = moved + 0.001 * draw(torch.randn, tuple(moved.shape), generator, moved.device)
     return moved, masks
+
+
+def _together(images: Tensor, masks: Tensor | None, move: Callable) -> tuple[Tensor, Tensor | None]:
+    """Both moved alike: masks ride along as one more channel."""
+    if masks is None:
+        return move(images), None
+    moved = move(torch.cat([images, masks.to(images.dtype)], 1))
+    return moved[:, :-1], moved[:, -1:] > 0.5
 
 
 # Strong and weak jitter of brightness, contrast, saturation and hue: each image of a part gets one column.
@@ -194,14 +195,13 @@ def parts_recipe(images: Tensor, masks: Tensor | None, generator: Generator, tur
     Source: Liznerski et al. 2021, the recipe for MVTec-AD in the official code.
     """
     n, device = len(images), images.device
-    moved = as_float(images)
-    moved = moved if masks is None else torch.cat([moved, masks.to(moved.dtype)], 1)
-    moved = random_zoom(random_turn(moved, generator) if turns else moved, generator)
-    if masks is not None:
-        moved, masks = moved[:, :-1], moved[:, -1:] > 0.5
+
+    def move(x):
+        return random_zoom(random_turn(x, generator) if turns else x, generator)
+
+    moved, masks = _together(as_float(images), masks, move)
     weak = torch.randint(2, (n, 1, 1, 1), generator=generator, device=device)
-    strength = torch.stack([strong + weak * (little - strong) for strong, little in JITTER])
-    moved = color_jitter(moved, strength, generator)
+    moved = color_jitter(moved, torch.stack([much + weak * (little - much) for much, little in JITTER]), generator)
     # Noise for all, of which half is multiplied by 0: how many images are noisy, a GPU would have to be waited for.
     noisy = torch.rand(n, 1, 1, 1, generator=generator, device=device) < 0.5
     noise = torch.randn(moved.shape, generator=generator, device=device)
@@ -234,11 +234,7 @@ def random_turn(images: Tensor, generator: Generator) -> Tensor:
     return torch.where(half, images.flip(2, 3), images)
 
 
-RECIPES = {
-    "papers": papers_recipe,
-    "parts": parts_recipe,
-    "parts-any-way-up": partial(parts_recipe, turns=True),
-}
+RECIPES = {"papers": papers_recipe, "parts": parts_recipe, "parts-any-way-up": partial(parts_recipe, turns=True)}
 
 
 def recipe(augmentation: bool | str):

@@ -14,39 +14,37 @@ def as_images(X, name: str = "X", channels: int | None = None, size: tuple[int, 
     if tensor is None:
         raise ValueError(f"expected {name} to be an array or tensor of numbers, got {type(X).__name__}")
     if tensor.ndim != 4 or tensor.shape[1] not in (1, 3) or len(tensor) == 0:
-        hint = "; add the channel axis, X[:, None]" if tensor.ndim == 3 else ""
-        raise ValueError(
-            f"expected {name} of shape (N, C, H, W) with N ≥ 1 and C = 1 (grey) or 3 (RGB), "
-            f"got {tuple(tensor.shape)}{hint}"
-        )
+        got = f"{tuple(tensor.shape)}" + ("; add the channel axis, X[:, None]" if tensor.ndim == 3 else "")
+        raise ValueError(f"expected {name} of shape (N, C, H, W) with N ≥ 1 and C = 1 (grey) or 3 (RGB), got {got}")
     if tensor.dtype != torch.uint8:
         if not tensor.is_floating_point():
-            raise ValueError(
-                f"expected {name} as uint8 or float in [0, 1], got {tensor.dtype}; convert with .astype('uint8')"
-            )
+            how = "convert with .astype('uint8')"
+            raise ValueError(f"expected {name} as uint8 or float in [0, 1], got {tensor.dtype}; {how}")
         tensor = tensor.float()
-        bad = (~torch.isfinite(tensor)).flatten(1).any(1)
-        if bad.any():
-            raise ValueError(
-                f"expected finite {name}, found NaN or infinity in {int(bad.sum())} images, "
-                f"first at index {int(bad.nonzero()[0])}"
-            )
+        if bad := _places((~torch.isfinite(tensor)).flatten(1).any(1)):
+            raise ValueError(f"expected finite {name}, found NaN or infinity in {len(bad)} images{_first(bad)}")
         low, high = tensor.aminmax()
         if low < 0 or high > 1:
             raise ValueError(
                 f"expected float {name} in [0, 1], got values from {low:.3g} to {high:.3g}; divide by 255 or pass uint8"
             )
     got = (tensor.shape[1], tuple(tensor.shape[2:]))
-    if (channels or got[0], size or got[1]) != got:
-        raise ValueError(
-            f"expected {name} like the images of fit, {channels or got[0]} channels of {size or got[1]} px, "
-            f"got {got[0]} of {got[1]}"
-        )
+    if (wanted := (channels or got[0], size or got[1])) != got:
+        fitted = "like the images of fit, {} channels of {} px".format(*wanted)
+        raise ValueError(f"expected {name} {fitted}, got {got[0]} of {got[1]}")
     return tensor
 
 
 def _numeric(X) -> bool:
     return hasattr(X, "__array__") and np.asarray(X).dtype.kind in "uifb"
+
+
+def _places(which: Tensor) -> list[int]:
+    return which.nonzero()[:, 0].tolist()
+
+
+def _first(places: list[int]) -> str:
+    return f", first at index {places[0]}"
 
 
 def as_labels(y, n: int) -> Tensor:
@@ -57,20 +55,16 @@ def as_labels(y, n: int) -> Tensor:
     if y is None:
         return torch.zeros(n, dtype=torch.int64)
     y = np.asarray(y)
-    if y.dtype.kind not in "biuf":
-        raise ValueError(
-            f"expected labels +1 (nominal), 0 (unlabelled) or -1 (anomalous), got {y.ravel()[:5].tolist()}"
-        )
-    y = torch.as_tensor(y)
     if y.shape != (n,):
-        raise ValueError(f"expected one label for each of the {n} images, got y of shape {tuple(y.shape)}")
-    strange = sorted(set(y.unique().tolist()) - {1, 0, -1})
-    if strange or y.dtype == torch.bool:
-        what = "True/False" if y.dtype == torch.bool else strange[:5]
+        raise ValueError(f"expected one label for each of the {n} images, got y of shape {y.shape}")
+    numbers = y.dtype.kind in "iuf"
+    strange = [value for value in np.unique(y).tolist() if value not in (1, 0, -1)] if numbers else y.tolist()
+    if strange:
+        what = "True/False" if y.dtype == bool else strange[:5]
         raise ValueError(f"expected labels +1 (nominal), 0 (unlabelled) or -1 (anomalous), got {what}")
     if not (y >= 0).any():
         raise ValueError(f"expected at least one nominal (+1) or unlabelled (0) image, got {n} anomalous ones")
-    return y.long()
+    return torch.as_tensor(y).long()
 
 
 def as_masks(masks, images: Tensor, labels: Tensor | None = None) -> Tensor | None:
@@ -84,15 +78,12 @@ def as_masks(masks, images: Tensor, labels: Tensor | None = None) -> Tensor | No
     masks = masks[:, None] if masks.ndim == 3 else masks
     expected = (len(images), 1, *images.shape[2:])
     if tuple(masks.shape) != expected:
-        raise ValueError(
-            f"expected masks of shape {expected}, one for each image and of its size, got {tuple(masks.shape)}"
-        )
+        got = tuple(masks.shape)
+        raise ValueError(f"expected masks of shape {expected}, one for each image and of its size, got {got}")
     masks = masks > 0
-    empty = [] if labels is None else ((labels < 0) & ~masks.flatten(1).any(1)).nonzero()[:, 0].tolist()
-    if empty:
+    if labels is not None and (empty := _places((labels < 0) & ~masks.flatten(1).any(1))):
         raise ValueError(
-            f"expected a mask for every anomalous image (-1), found {len(empty)} empty ones, "
-            f"first at index {empty[0]}; "
+            f"expected a mask for every anomalous image (-1), found {len(empty)} empty ones{_first(empty)}; "
             "mark the anomalous pixels, all of them where the whole image is anomalous"
         )
     return masks
@@ -106,11 +97,10 @@ def mark_labels(labels: Tensor, masks: Tensor | None) -> Tensor:
     if masks is None:
         return labels
     marked = masks.flatten(1).any(1)
-    wrong = (marked & (labels > 0)).nonzero()[:, 0].tolist()
-    if wrong:
+    if wrong := _places(marked & (labels > 0)):
         raise ValueError(
-            f"expected blank masks for nominal images (+1), found {len(wrong)} that mark pixels, first at index "
-            f"{wrong[0]}; label these images -1, or blank their masks"
+            f"expected blank masks for nominal images (+1), found {len(wrong)} that mark pixels{_first(wrong)}; "
+            "label these images -1, or blank their masks"
         )
     labels = torch.where(marked, -1, labels)
     if not (labels >= 0).any():

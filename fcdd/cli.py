@@ -17,13 +17,9 @@ from tqdm import tqdm
 from .errors import verdict
 from .memory import keep_freed
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Deep one-class classification, from SVDD to FCDD. --debug (or FCDD_DEBUG=1) shows the traceback of an error.",
-    epilog="Exit codes: 0 done, 1 the input (a file, a value), 2 the usage, 3 a bug in fcdd.",
-)
+HELP = "Deep one-class classification, from SVDD to FCDD. --debug (or FCDD_DEBUG=1) shows the traceback of an error."
+CODES = "Exit codes: 0 done, 1 the input (a file, a value), 2 the usage, 3 a bug in fcdd."
+app = typer.Typer(help=HELP, epilog=CODES, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 console, complaints = Console(), Console(stderr=True)
 EXTENSIONS = entry_points(group="fcdd.commands")  # the study's package adds its own commands here
 PACKAGES = {"fcdd", *(extension.module.partition(".")[0] for extension in EXTENSIONS)}
@@ -87,14 +83,16 @@ def score(
 ) -> None:
     """Scores images with a model: one line an image with its anomaly score, verdict and name; heatmaps if asked for.
 
-    The folder may be larger than the memory: images are read, judged and forgotten batch by batch. All heatmaps share
-    one scale, set by a few hundred images spread evenly over the folder. Images that cannot be read are listed at the
-    end, after the results of all others; the exit code is then 1.
+    The folder may be larger than the memory: images are judged batch by batch. All heatmaps share one scale, set by a
+    few hundred images evenly spread. Images that cannot be read are listed after all results; the exit code is then 1.
     """
-    from . import explain
+    from . import explain, load
     from .datasets import folders
 
-    detector, files = _loaded(model, device), folders.pictures(images)
+    detector, files = load(model), folders.pictures(images)
+    if not hasattr(detector, "image_shape_"):
+        raise ValueError(f"expected a detector that was fitted on images by a network, {model} holds {detector}")
+    detector.to(device)
     if not files:
         suffixes = ", ".join(sorted(folders.SUFFIXES))
         raise FileNotFoundError(f"expected images below {images}, found none (of {suffixes})")
@@ -119,18 +117,7 @@ def score(
         raise ValueError(f"{len(damaged)} of {len(files)} images could not be judged:\n{listed}")
 
 
-def _loaded(model: Path, device: str):
-    """The detector of images in a file, with all that it computes with on ``device``."""
-    import fcdd
-
-    detector = fcdd.load(model)
-    if not hasattr(detector, "image_shape_"):
-        raise ValueError(f"expected a detector that was fitted on images by a network, {model} holds {detector}")
-    return detector.to(device)
-
-
-BATCH = 64  # images that fcdd score holds in memory
-SAMPLE = 256  # images that set the scale of heatmaps
+BATCH, SAMPLE = 64, 256  # images that fcdd score holds in memory, and that set the scale of heatmaps
 
 
 def _batches(files, shape, damaged: dict[Path, str], title: str | None = "scoring"):
@@ -143,15 +130,15 @@ def _batches(files, shape, damaged: dict[Path, str], title: str | None = "scorin
     channels, *size = shape
     with tqdm(total=len(files), desc=title, unit=" images", leave=False, disable=None) as bar:
         for start in range(0, len(files), BATCH):
-            pixels = {}
-            for file in files[start : start + BATCH]:
+            pixels, some = {}, files[start : start + BATCH]
+            for file in some:
                 try:
                     pixels[file] = folders.pixels(file, size, channels)
                 except Exception as error:  # Pillow raises many kinds; none of them may cost the other images' results
                     damaged[file] = str(error)
             if pixels:
                 yield list(pixels), torch.from_numpy(np.stack(list(pixels.values())))
-            bar.update(len(files[start : start + BATCH]))
+            bar.update(len(some))
 
 
 def _heatmap_limits(detector, files):

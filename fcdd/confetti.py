@@ -2,9 +2,9 @@ r"""Confetti noise: synthetic defects for training when there are no real ones.
 
 A few rotated squares, dark or coloured, are blurred and taken off the light of a nominal image. The numbers are those
 of the official FCDD code, which draws at 240×240 px; here lengths grow with the image, the number of squares does not.
-Three things differ, none of them visible: a square has its own colour (there, squares of one side length in one batch
-share one), its center lies anywhere, not only on whole pixels, and turning one square does not cut into its neighbours.
-Source: Liznerski et al. 2021, section 4.2 and the official code. Taught in: chapter 06.
+Three things differ, none visible: each square has its own colour (there, those of one side length in a batch share it),
+its center lies anywhere, not only on whole pixels, and turning one does not cut into its neighbours. Source: Liznerski
+et al. 2021, section 4.2 and the official code. Taught in: chapter 06.
 """
 
 import math
@@ -28,9 +28,7 @@ def confetti(nominal: Tensor, generator: Generator, **options) -> Tensor:
     return confetti_with_masks(nominal, generator, **options)[0]
 
 
-def confetti_with_masks(
-    nominal: Tensor, generator: Generator, *, sides: tuple[int, int] = SIDES
-) -> tuple[Tensor, Tensor]:
+def confetti_with_masks(nominal: Tensor, generator: Generator, *, sides=SIDES) -> tuple[Tensor, Tensor]:
     """Synthetic anomalies (N, C, H, W) uint8 and their masks (N, 1, H, W), True where any channel differs.
 
     ``nominal`` (N, C, H, W) uint8, on the device of ``generator``, which alone decides the result; ``sides`` the

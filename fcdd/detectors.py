@@ -7,9 +7,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from . import networks, objectives, receptive, stacking, training
+from . import objectives, receptive, stacking, training
+from .augment import of_each_row
 from .checks import check_option
 from .estimator import DeepDetector, parameters, refuse_collapse
+from .networks import Reconstruction
 
 __all__ = ["FCDD", "HSC", "Autoencoder", "DeepSAD", "DeepSVDD", "away_from_zero", "refuse_collapse"]
 
@@ -20,7 +22,7 @@ class _CenterMixin:
     def _before(self, members, batches, bar):
         if self.pretrain_epochs:
             # The encoder inside the autoencoder is network_ itself, so what it learns cannot get lost in between.
-            autoencoders = [with_decoder(m.network_, m.image_shape_, m.seed, m.device_) for m in members]
+            autoencoders = [Reconstruction(m.network_, m.image_shape_, m.seed, m.device_) for m in members]
             with stacking.stacked(autoencoders) as network:
                 training.train(network, mean_error, batches, self._schedule(self.pretrain_epochs), bar=bar)
         for member, images in zip(members, batches.images.chunk(len(members)), strict=True):
@@ -44,38 +46,12 @@ class _CenterMixin:
         return float((10 * torch.finfo(torch.float32).eps * self.center_.norm()) ** 2)
 
 
-def of_each_row(values: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-    """``values`` (M, ...), one for each member of a stack, spread over the rows of ``z`` (M·B, ...), B for each."""
-    return values.repeat_interleave(len(z) // len(values), 0)
-
-
 def away_from_zero(center: torch.Tensor, epsilon: float = 0.1) -> torch.Tensor:
     """Moves components closer to 0 than ``epsilon`` to ±``epsilon``: zero weights must not reach the center.
 
     Source: Ruff et al. 2018, proposition 1 and the official code. A component of exactly 0 goes to +``epsilon``.
     """
     return torch.where(center.abs() < epsilon, torch.where(center < 0, -epsilon, epsilon), center)
-
-
-class Reconstruction(nn.Module):
-    """An encoder with its mirror: (N, C, H, W) images in, squared reconstruction errors of the same shape out."""
-
-    stackable = True  # nothing here mixes channels, so that images of several models may lie side by side
-
-    def __init__(self, encoder, decoder):
-        super().__init__()
-        self.encoder, self.decoder = encoder, decoder
-
-    def forward(self, x):
-        return (self.decoder(self.encoder(x)) - x) ** 2
-
-
-def with_decoder(encoder, image_shape, seed: int, device) -> Reconstruction:
-    """``encoder`` with a mirrored decoder initialised by ``seed``, on the device."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(seed))
-        decoder = networks.decoder(encoder, image_shape)
-    return Reconstruction(encoder, decoder).to(device, memory_format=torch.channels_last)
 
 
 def mean_error(errors, y=None, masks=None):
@@ -93,12 +69,11 @@ class DeepSVDD(_CenterMixin, DeepDetector):
     - R^2)`. Source: Ruff et al. 2018, *Deep One-Class Classification*. Taught in: chapter 02.
 
     Parameters: network, a name of :data:`fcdd.networks.NETWORKS` or a module (use one without biases);
-    network_options, for :func:`fcdd.networks.build`; objective;
-    nu, the share of training images outside; pretrain_epochs of autoencoding first; warmup_epochs before the radius
-    moves; epochs, batch_size, learning_rate, decay and milestones, weight_decay, optimizer; normalisation ("lcn",
-    "standard", "unit", "imagenet"; a pretrained network brings its own); augmentation, True
-    for :func:`fcdd.augment.papers_recipe`, or a name in :data:`fcdd.augment.RECIPES`; seed; device. Fitted: center_
-    (d,), radius_, offset_, network_ and history_, the loss of each epoch.
+    network_options, for :func:`fcdd.networks.build`; objective; nu, the share of training images outside;
+    pretrain_epochs of autoencoding first; warmup_epochs before the radius moves; epochs, batch_size, learning_rate,
+    decay and milestones, weight_decay, optimizer; normalisation ("lcn", "standard", "unit", "imagenet"; a pretrained
+    network brings its own); augmentation, True for :func:`fcdd.augment.papers_recipe`, or a name in
+    :data:`fcdd.augment.RECIPES`; seed; device. Fitted: center_ (d,), radius_, offset_, network_, history_, the losses.
     """
 
     network: str | nn.Module = "fmnist_lenet"
@@ -111,15 +86,13 @@ class DeepSVDD(_CenterMixin, DeepDetector):
         super()._check()
         check_option("objective", self.objective, ("one-class", "soft-boundary"))
         if self.objective == "soft-boundary" and self.warmup_epochs >= self.epochs:
-            raise ValueError(
-                f"expected warmup_epochs below epochs, got {self.warmup_epochs} and {self.epochs}: the radius would "
-                "never move; train for longer or lower warmup_epochs"
-            )
+            got = f"{self.warmup_epochs} and {self.epochs}: the radius would never move"
+            raise ValueError(f"expected warmup_epochs below epochs, got {got}; train for longer or lower warmup_epochs")
 
     def _loss(self, z, y, masks):
-        if self.objective == "soft-boundary":
-            return objectives.soft_boundary(z, self._center(z), of_each_row(self.radius_, z), self.nu)
-        return objectives.deep_svdd(z, self._center(z))
+        if self.objective == "one-class":
+            return self._score(z)
+        return objectives.soft_boundary(z, self._center(z), of_each_row(self.radius_, z), self.nu)
 
     def _after_batch(self, epoch, outputs):
         if self.objective == "soft-boundary" and epoch >= self.warmup_epochs:
@@ -156,11 +129,10 @@ class HSC(DeepDetector):
               \quad h(z) = \sqrt{\lVert z \rVert^2 + 1} - 1
 
     with a = 1 for anomalous images. Source: Ruff et al. 2020, *Rethinking Assumptions in Deep Anomaly Detection*.
-    Taught in: chapter 04. Parameters as in :class:`DeepSVDD`; exposure is a source of outliers (see
-    :func:`fcdd.exposure.source`) that replaces half of the nominal images of each batch; exposure_limit keeps only that
-    many of its images; exposure_without leaves out the classes that overlap the data set named, or the classes named.
-    norm is h, a name in :data:`fcdd.objectives.NORMS`. With objective "bce" or "focal" a linear layer gives one logit
-    instead, the plain classifier of the paper's comparison; it is ranked by that logit.
+    Taught in: chapter 04. Parameters as in :class:`DeepSVDD`; exposure, a source of outliers that replaces half of the
+    nominal images of each batch, exposure_limit and exposure_without as in :func:`fcdd.exposure.source`, the latter
+    also a data set whose overlapping classes are left out; norm is h, a name in :data:`fcdd.objectives.NORMS`. With
+    objective "bce" or "focal" a linear layer gives one logit, by which the paper's plain classifiers rank.
     """
 
     learns_from_anomalies = True
@@ -198,11 +170,10 @@ class FCDD(DeepDetector):
 
     with a = 1 for anomalous images and the bar the mean over the map. With ``masks``, with exposure "confetti-masks" or
     with objective "pixels" (the paper's choice for MVTec-AD, where outliers then count as anomalous in each pixel) the
-    pixel-wise objective :func:`fcdd.objectives.fcdd_pixelwise` is used.
-    Source: Liznerski et al. 2021, *Explainable Deep One-Class Classification*. Taught in: chapter 05.
-    Parameters as in :class:`HSC`, with the paper's optimiser for Fashion-MNIST; sigma is the width of the Gaussian in
-    :func:`fcdd.receptive.upsample`, in pixels.
-    Fitted: field_, the receptive field of a map pixel.
+    pixel-wise objective :func:`fcdd.objectives.fcdd_pixelwise` is used. Source: Liznerski et al. 2021, *Explainable
+    Deep One-Class Classification*. Taught in: chapter 05. Parameters as in :class:`HSC`, with the paper's optimiser for
+    Fashion-MNIST; sigma is the width of the Gaussian in :func:`fcdd.receptive.upsample`, in pixels. Fitted: field_, the
+    receptive field of a map pixel.
     """
 
     learns_from_anomalies = True
@@ -226,21 +197,18 @@ class FCDD(DeepDetector):
 
     def _masks(self, masks, images, labels):
         pixels = self.objective == "pixels" or (isinstance(self.exposure, str) and self.exposure == "confetti-masks")
-        if masks is not None or not pixels:
-            return masks
-        return (labels < 0)[:, None, None, None].expand(-1, 1, *images.shape[2:])
+        blank_or_full = (labels < 0)[:, None, None, None].expand(-1, 1, *images.shape[2:])
+        return blank_or_full if masks is None and pixels else masks
 
     def _check_output(self, network):
         self.field_ = receptive.receptive_field(network)
         if len(self.output_shape_) != 3 or self.output_shape_[0] != 1:
-            raise ValueError(
-                f"expected a network whose output is a map (1, u, v), got {self.output_shape_}; use an fcdd_* network"
-            )
-        if any(m > side for m, side in zip(self.output_shape_[1:], self.image_shape_[1:], strict=True)):
-            raise ValueError(
-                f"expected a map no larger than the images of {self.image_shape_[1:]} px, got "
-                f"{self.output_shape_[1:]}: a map pixel must see a region of the image; use less padding"
-            )
+            got = f"{self.output_shape_}; use an fcdd_* network"
+            raise ValueError(f"expected a network whose output is a map (1, u, v), got {got}")
+        size, side = self.output_shape_[1:], self.image_shape_[1:]
+        if size[0] > side[0] or size[1] > side[1]:
+            got = f"{size}: a map pixel must see a region of the image; use less padding"
+            raise ValueError(f"expected a map no larger than the images of {side} px, got {got}")
 
     def _loss(self, outputs, y, masks):
         if masks is None:
@@ -269,13 +237,9 @@ class Autoencoder(DeepDetector):
     network: str | nn.Module = "fmnist_lenet"
 
     def _build(self, options):
-        return with_decoder(super()._build(options), self.image_shape_, self.seed, self.device_)
+        return Reconstruction(super()._build(options), self.image_shape_, self.seed, self.device_)
 
-    def _loss(self, errors, y, masks):
-        return mean_error(errors)
-
-    def _score(self, errors):
-        return mean_error(errors)
+    _loss = _score = staticmethod(mean_error)
 
     def anomaly_map(self, X) -> np.ndarray:
         """(N, H, W) float32 heatmaps: squared reconstruction error, mean over channels."""

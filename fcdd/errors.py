@@ -5,8 +5,7 @@ import traceback
 
 
 def verdict(error: Exception, packages: set[str]) -> tuple[int, str]:
-    """Exit code and message: 1 for what our packages say about the input, for files, memory and what is not installed;
-    3, a bug, for all else."""
+    """Exit code and message: 1 for what our packages say of the input, files, memory and what is missing; 3, a bug."""
     if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] not in packages:
         return 1, f"error: {error.name} is not installed; the study and the book need: pip install 'fcdd-book[book]'"
     of_the_machine = isinstance(error, OSError | MemoryError) or "OutOfMemory" in type(error).__name__

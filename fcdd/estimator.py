@@ -39,11 +39,9 @@ class DeepDetector(ScoreMixin, BaseEstimator):
     seed: int = 0
     device: str = "auto"
 
-    # Not parameters here: only HSC and FCDD are trained with outliers, they and Deep SAD with labelled anomalies, and
-    # only FCDD with masks.
+    # Not parameters here: only HSC and FCDD train with outliers, they and Deep SAD with labels, only FCDD with masks.
     exposure = None
-    learns_from_anomalies = False
-    learns_from_masks = False
+    learns_from_anomalies = learns_from_masks = False
 
     def anomaly_score(self, X) -> np.ndarray:
         """(N,) float32, higher = more anomalous."""
@@ -51,9 +49,8 @@ class DeepDetector(ScoreMixin, BaseEstimator):
 
     def anomaly_map(self, X) -> np.ndarray:
         """(N, H, W) float32 heatmaps at input resolution: how much each pixel moves the score (gradient)."""
-        images = self._images(X)
-        options = {"batch_size": self.batch_size}
-        return explain.gradient_maps(self.network_, self._score, images, self.normalisation_, self.device_, **options)
+        arguments = (self._images(X), self.normalisation_, self.device_)
+        return explain.gradient_maps(self.network_, self._score, *arguments, batch_size=self.batch_size)
 
     def to(self, device):
         """The detector with all that it computes with on ``device``, as :func:`fcdd.training.pick_device` names it."""
@@ -75,10 +72,8 @@ class DeepDetector(ScoreMixin, BaseEstimator):
 
     def _check_output(self, network):
         if len(self.output_shape_) != 1:
-            raise ValueError(
-                f"expected a network whose output is a vector (d,), got {self.output_shape_}; "
-                "use a *_lenet or a network with a dense head, hsc_*"
-            )
+            got = f"{self.output_shape_}; use a *_lenet or a network with a dense head, hsc_*"
+            raise ValueError(f"expected a network whose output is a vector (d,), got {got}")
 
     def _masks(self, masks, images, labels):
         """What is anomalous in each image, or None if the objective asks for whole images only."""
@@ -119,8 +114,7 @@ class DeepDetector(ScoreMixin, BaseEstimator):
 
     def _start(self, images, labels, masks) -> training.Batches:
         """Makes the network and the normalisation; returns the source of training batches."""
-        self.device_ = training.pick_device(self.device)
-        self.image_shape_ = tuple(images.shape[1:])
+        self.device_, self.image_shape_ = training.pick_device(self.device), tuple(images.shape[1:])
         self.network_ = self._build(self.network_options or {})
         # Pretrained layers demand the normalisation that they were trained with.
         kind = getattr(self.network_, "normalisation", None) or self.normalisation
@@ -153,16 +147,9 @@ class DeepDetector(ScoreMixin, BaseEstimator):
         if self.exposure is not None:
             batches.images = augment.as_uint8(batches.images)  # as all sources of outliers are
             channels, *size = self.image_shape_
-            batches.exposure = exposure.source(
-                self.exposure,
-                channels,
-                tuple(size),
-                seed=int(self.seed),
-                limit=self.exposure_limit,
-                without=self.exposure_without,
-                nominal=images[labels >= 0],
-                device=self.device_,
-            )
+            chosen = {"seed": int(self.seed), "limit": self.exposure_limit, "without": self.exposure_without}
+            chosen |= {"nominal": images[labels >= 0], "device": self.device_}
+            batches.exposure = exposure.source(self.exposure, channels, tuple(size), **chosen)
         return batches
 
     def _schedule(self, epochs: int | None = None) -> training.Schedule:
@@ -253,10 +240,9 @@ def forget(detector) -> None:
 def refuse_collapse(scores, name: str, rounding: float = 0.0, different=None) -> None:
     """A network that has learnt a constant is refused, whatever its AUROC may say: ties and rounding can rank, too.
 
-    ``scores`` (N,) of the training images; ``different``, the places of one of each kind if some are repeated, which
-    have equal scores by right. Raises RuntimeError if fewer than a tenth of the scores are distinct, if they vary by
-    less than float32 resolves, or if all are below ``rounding``, the square of what float32 resolves at the center.
-    Taught in: chapter 02.
+    ``scores`` (N,) of the training images; ``different``, the places of one of each kind, as repeated images have equal
+    scores by right. Raises RuntimeError if fewer than a tenth of the scores are distinct, if they vary by less than
+    float32 resolves, or if all are below ``rounding``, that at the center, squared. Taught in: chapter 02.
     """
     scores = scores if different is None or len(different) < 2 else scores[different]
     distinct, spread = len(np.unique(scores)), float(np.std(scores))

@@ -1,9 +1,8 @@
 """Outlier exposure: where anomalous training images come from.
 
 Every source is a function ``draw(nominal, generator) -> images, masks`` that returns one outlier for each nominal image
-of the batch, same shape, uint8, and where it is anomalous, (N, 1, H, W) boolean, or None for all over.
-Source: Hendrycks et al. 2019; Liznerski et al. 2021 (confetti).
-Taught in: chapters 04 (exposure) and 06 (confetti).
+of the batch, same shape, uint8, and where it is anomalous, (N, 1, H, W) boolean, or None for all over. Source:
+Hendrycks et al. 2019; Liznerski et al. 2021 (confetti). Taught in: chapters 04 (exposure) and 06 (confetti).
 """
 
 import math
@@ -31,27 +30,19 @@ BLOCK = 1024  # images that are converted at a time, so that 100,000 of them do 
 
 
 def source(
-    exposure,
-    channels: int,
-    size: tuple[int, int],
-    *,
-    seed: int = 0,
-    limit: int | None = None,
-    without=None,
-    nominal: Tensor | None = None,
-    device="cpu",
+    exposure, channels: int, size: tuple[int, int], *, nominal: Tensor | None = None, device="cpu", **chosen
 ) -> Draw:
     """The source named by ``exposure``, for images of ``channels`` channels and ``size`` = (H, W).
 
     ``"photographs"``: crops of scikit-learn's two photographs; ``"confetti"``: squares pasted on the nominal images,
-    which count as anomalous all over, or with ``"confetti-masks"`` only where they were changed;
-    a data set's name: its training images; a folder of images; an array (N, C, H, W). ``limit`` keeps that many
-    images, drawn once by ``seed``. ``without`` leaves out classes of a data set, as in
+    which count as anomalous all over, or with ``"confetti-masks"`` only where they were changed; a data set's name: its
+    training images; a folder of images; an array (N, C, H, W). ``chosen``, as in :func:`bank`: ``limit`` keeps that
+    many images, drawn once by ``seed``; ``without`` leaves out classes of a data set, as in
     :func:`fcdd.datasets.load_all`, or sub-folders of a folder. With ``nominal``, the nominal training images
     (N, C, H, W), there is a warning if the exposure holds some of them. Raises ValueError or FileNotFoundError for
     anything else.
     """
-    images = bank(exposure, channels, size, seed=seed, limit=limit, without=without)
+    images = bank(exposure, channels, size, **chosen)
     if images is None:
         return PASTED[exposure]  # type: ignore[return-value]
     if nominal is not None:
@@ -63,31 +54,26 @@ def bank(exposure, channels: int, size: tuple[int, int], *, seed=0, limit=None, 
     """The images (N, C, H, W) uint8 that :func:`source` draws from; None where outliers are made of nominal images."""
     if limit is not None and limit < 1:
         raise ValueError(f"expected a limit of at least 1 exposure image, or None for all, got {limit}")
-    _check_without(exposure, without)
-    if isinstance(exposure, str) and exposure in PASTED:
+    named = isinstance(exposure, str)
+    if without is not None and (exposure in (*PASTED, "photographs") if named else not isinstance(exposure, Path)):
+        what = f"exposure={exposure!r}" if named else "an array"
+        raise ValueError(f"expected exposure_without for a data set or a folder only, got {without!r} for {what}")
+    if named and exposure in PASTED:
         return None
-    if isinstance(exposure, str) and exposure in datasets.names():
+    if named and exposure in datasets.names():
         return fit_to(datasets.load_all(exposure, without=without, size=size, limit=limit, seed=seed), channels, size)
-    images = fit_to(_images(exposure, channels, size, seed, without), channels, size)
+    if named and exposure == "photographs":
+        images = photographs(channels, size, seed=seed)
+    elif named or isinstance(exposure, Path):
+        images = _folder(exposure, channels, size, without)
+    else:
+        images = fit_to(as_images(exposure, "exposure"), channels, size)
     if limit is not None:
         images = images[torch.randperm(len(images), generator=Generator().manual_seed(seed))[:limit]]
     return images
 
 
-def _check_without(exposure, without) -> None:
-    made = not isinstance(exposure, (str, Path)) or exposure in (*PASTED, "photographs")
-    if made and without is not None:
-        raise ValueError(
-            f"expected exposure_without for a data set or a folder only, got {without!r} for "
-            + (f"exposure={exposure!r}" if isinstance(exposure, str) else "an array")
-        )
-
-
-def _images(exposure, channels: int, size, seed: int, without) -> Tensor:
-    if isinstance(exposure, str) and exposure == "photographs":
-        return photographs(channels, size, seed=seed)
-    if not isinstance(exposure, (str, Path)):
-        return as_images(exposure, "exposure")
+def _folder(exposure, channels: int, size, without) -> Tensor:
     if not Path(exposure).is_dir():
         raise ValueError(
             f"unknown exposure {str(exposure)!r}: no such folder; expected 'photographs', 'confetti', "
@@ -107,7 +93,6 @@ def _warn_of_nominal(bank: Tensor, nominal: Tensor) -> None:
             f"the exposure set holds {held:,} of your {len(normal):,} nominal images ({100 * shared:.3g} % of its "
             f"{len(outliers):,} images), which training would call nominal and anomalous at once; leave their class "
             "out with exposure_without=...",
-            UserWarning,
             stacklevel=3,
         )
 
@@ -118,10 +103,8 @@ def distinct(images: Tensor) -> np.ndarray:
 
 
 def _hashes(images: Tensor) -> np.ndarray:
-    """A 64-bit number for each image: its bytes times fixed random odd numbers, modulo 2⁶⁴.
-
-    Two different images have the same one with probability 2⁻⁵⁶ or less.
-    """
+    """A 64-bit number for each image: its bytes times fixed random odd numbers, modulo 2⁶⁴; two different images have
+    the same one with probability 2⁻⁵⁶ or less."""
     weights = np.random.default_rng(0).integers(-(2**62), 2**62, images[0].numel()) * 2 + 1
     blocks = images.split(BLOCK)
     return np.concatenate([as_uint8(b).flatten(1).cpu().numpy().astype(np.int64) @ weights for b in blocks])
@@ -145,21 +128,18 @@ def fit_to(images: Tensor, channels: int, size: tuple[int, int]) -> Tensor:
 
 def _fit_block(images: Tensor, channels: int, size) -> Tensor:
     images = as_uint8(images)
-    if images.shape[1] == 3 and channels == 1:
+    if channels == 1:
         images = luminance(images.float()).round().to(torch.uint8)
     if tuple(images.shape[2:]) != tuple(size):
         images = F.interpolate(images.float(), size=tuple(size), mode="bilinear", antialias=True)
-        images = images.round().to(torch.uint8)
-    return images.expand(-1, channels, -1, -1)
+    return images.round().to(torch.uint8).expand(-1, channels, -1, -1)
 
 
 def photographs(channels: int, size: tuple[int, int], *, count: int | None = None, seed: int = 0) -> Tensor:
     """``count`` random crops of scikit-learn's two photographs at eight scales, (count, C, H, W) uint8.
 
-    By default 10,000, or as many as fit into 200 MB.
-
-    A crop's side runs from the image size (fine texture) to the whole photograph (a scene); the photograph is shrunk
-    with antialiasing first, then windows are cut out, mirrored half of the time.
+    By default 10,000, or as many as fit into 200 MB. A crop's side runs from the image size (fine texture) to the whole
+    photograph (a scene); it is shrunk with antialiasing first, then windows are cut out, half of them mirrored.
     """
     count = count or min(10_000, 200_000_000 // (channels * size[0] * size[1]))
     generator = Generator().manual_seed(seed)

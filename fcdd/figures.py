@@ -1,7 +1,7 @@
 """The figures that users of the library want, and the book's chapters with them. Higher = more anomalous.
 
-Each function returns a matplotlib figure: ``figure.savefig("scores.png")``. Colour-blind readers can tell the colours
-apart. What single chapters draw is in ``fcdd_study.figures``.
+Each returns a matplotlib figure, in colours that colour-blind readers can tell apart: ``figure.savefig("scores.png")``.
+What single chapters draw is in ``fcdd_study.figures``.
 
 >>> import fcdd
 >>> heat = [[[0.0, 1.0], [2.0, 3.0]]]
@@ -28,8 +28,7 @@ def show_image(axis, image) -> None:
     image = np.asarray(image)
     top = 255 if image.dtype == np.uint8 else 1
     axis.imshow(image[0] if len(image) == 1 else image.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=top)
-    axis.set_xticks([])
-    axis.set_yticks([])
+    axis.set(xticks=[], yticks=[])
 
 
 def bare(axis) -> None:
@@ -44,16 +43,13 @@ def image_grid(images, titles=None, columns: int = 10, size: float = 0.95):
     Taught in: chapter 00.
     """
     rows = -(-len(images) // columns)
-    height = size + (0.25 if titles is not None else 0)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(size * columns, height * rows), squeeze=False, layout="constrained"
-    )
-    for place, axis in enumerate(axes.flat):
+    inches = (size * columns, (size + (0.25 if titles is not None else 0)) * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=inches, squeeze=False, layout="constrained")
+    for axis in axes.flat:
         axis.axis("off")
-        if place < len(images):
-            show_image(axis, images[place])
-            if titles is not None:
-                axis.set_title(titles[place], fontsize=8)
+    for place, image in enumerate(images):
+        show_image(axes.flat[place], image)
+        axes.flat[place].set_title("" if titles is None else titles[place], fontsize=8)
     return figure
 
 
@@ -76,10 +72,10 @@ def picture_rows(named: dict, titles=None, size: float = 1.15, shared: bool = Tr
                 show_image(axis, picture)
             else:
                 axis.imshow(picture, cmap="gray" if picture.dtype == bool else HEAT, vmin=0, vmax=1)
-        for axis in row:
-            bare(axis)
         row[0].set_ylabel(name, fontsize=9)
-    for axis, title in zip(axes[0], titles if titles is not None else [], strict=False):
+    for axis in axes.flat:
+        bare(axis)
+    for axis, title in zip(axes[0], [] if titles is None else titles, strict=False):
         axis.set_title(title, fontsize=8)
     return figure
 

@@ -17,28 +17,20 @@ def fit_all(detectors: Sequence, X: Sequence, y: Sequence | None = None, *, stac
 
     X, y: one entry for each detector, as in ``fit``. Each gets the weights, center, threshold and history that ``fit``
     would give it, up to rounding. Detectors are stacked if they differ in nothing but seed, source of outliers and
-    images, of which there must be as many; those that cannot be stacked (:class:`fcdd.stacking.Stack`) are trained one
-    after another. ``stack``: how many in one, by default as many as fit into memory and are faster so
-    (:func:`fcdd.stacking.stack_size`); ``limit`` is its old name. ``title`` stands beside the progress bar. Returns
-    the detectors. Raises as ``fit`` does; then the detectors of the stack that failed are left unfitted, and those
-    after it. Taught in: chapter 08.
+    images, of as many; others (see :class:`fcdd.stacking.Stack`) are trained one after another. ``stack``: how many in
+    one, by default what fits into memory and is faster so (:func:`fcdd.stacking.stack_size`); ``limit`` is its old
+    name. ``title`` stands beside the progress bar. Returns the detectors. Raises as ``fit`` does; then the stack that
+    failed and those after it are left unfitted. Taught in: chapter 08.
     """
     if limit is not None:
         warnings.warn("fit_all(limit=...) is now fit_all(stack=...)", DeprecationWarning, stacklevel=2)
     detectors = list(detectors)
-    for _ in fit_in_stacks(detectors, X, y, stack=limit if stack is None else stack, title=title):
-        pass
+    list(fit_in_stacks(detectors, X, y, stack=limit if stack is None else stack, title=title))
     return detectors
 
 
 def fit_in_stacks(
-    detectors: Sequence,
-    X: Sequence,
-    y: Sequence | None = None,
-    *,
-    stack: int | None = None,
-    title=None,
-    wanted: Collection[int] | None = None,
+    detectors: Sequence, X: Sequence, y=None, *, stack: int | None = None, title=None, wanted: Collection | None = None
 ) -> Iterator[list[int]]:
     """:func:`fit_all`, stack by stack: yields the places of the detectors of a stack as soon as they are fitted.
 
@@ -50,18 +42,17 @@ def fit_in_stacks(
     if not all(isinstance(detector, DeepDetector) for detector in detectors):
         raise ValueError("expected deep detectors: DeepSVDD, DeepSAD, HSC, FCDD or Autoencoder")
     if not len(X) == len(labels) == len(detectors) == len({id(detector) for detector in detectors}):
-        raise ValueError(
-            f"expected images and labels for each of {len(detectors)} different detectors, "
-            f"got {len(X)} and {len(labels)}"
-        )
+        got = f"{len(X)} and {len(labels)}"
+        raise ValueError(f"expected images and labels for each of {len(detectors)} different detectors, got {got}")
     if stack is not None and stack < 1:
         raise ValueError(f"expected a stack of at least 1 network, or None for the best, got {stack}")
     data = [detector._inputs(*inputs) for detector, *inputs in zip(detectors, X, labels, strict=True)]
     stacks = [places for places in _stacks(detectors, data, stack) if wanted is None or set(wanted) & set(places)]
-    for k in (k for places in stacks for k in places):
-        forget(detectors[k])
+    members = [detectors[k] for places in stacks for k in places]
+    for detector in members:
+        forget(detector)
     title = title or f"{', '.join({type(d).__name__: 0 for d in detectors})}, {len(detectors)} models"
-    with training.progress(sum(detectors[k]._all_epochs() for places in stacks for k in places), title) as bar:
+    with training.progress(sum(detector._all_epochs() for detector in members), title) as bar:
         for places in stacks:
             _fit_or_split([detectors[k] for k in places], [data[k] for k in places], bar)
             yield places

@@ -11,10 +11,9 @@ KEPT = {"MALLOC_MMAP_THRESHOLD_": (-3, 2**30), "MALLOC_TRIM_THRESHOLD_": (-1, 2*
 def keep_freed() -> None:
     """Tells the C library to keep what is freed, in this process and in those it starts; of value on Linux only.
 
-    A network asks for the same blocks at every step. glibc gives those above 32 MB back to the system each time, which
-    clears them when they are asked for again: of a training on large images more than a tenth of the time (the page
-    on speed has it measured). The price is that a process that once needed much memory holds it until it ends. What the
-    environment says already is left as it is.
+    A network asks for the same blocks at every step. glibc gives those above 32 MB back each time, and the system
+    clears them anew: of a training on large images more than a tenth of the time (the page on speed has it measured).
+    The price: memory once needed is held until the process ends. What the environment says already stays as it is.
     """
     if not sys.platform.startswith("linux") or not hasattr(library := ctypes.CDLL(None), "mallopt"):
         return

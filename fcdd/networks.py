@@ -357,3 +357,19 @@ def first_forward(network: nn.Module, in_channels: int, size: tuple[int, int]) -
         ) from error
     finally:
         network.train(training)
+
+
+class Reconstruction(nn.Module):
+    """``encoder`` with its mirror, made by ``seed``: (N, C, H, W) images in, squared errors of the same shape out."""
+
+    stackable = True  # nothing here mixes channels, so that images of several models may lie side by side
+
+    def __init__(self, encoder, image_shape, seed: int, device):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(seed))
+            self.encoder, self.decoder = encoder, decoder(encoder, image_shape)
+        self.to(device, memory_format=torch.channels_last)
+
+    def forward(self, x):
+        return (self.decoder(self.encoder(x)) - x) ** 2

@@ -34,15 +34,7 @@ def to_onnx(detector, path) -> None:
     if not hasattr(detector, "_score"):
         raise ValueError(f"expected a deep detector, got {type(detector).__name__}: it has no network to export")
     twin = copy.deepcopy(detector).to("cpu")
-    names = ["score", "map"] if hasattr(twin, "_upsample") else ["score"]
-    torch.onnx.export(
-        _Scorer(twin).eval(),
-        (torch.rand(2, *twin.image_shape_),),
-        str(path),
-        input_names=["images"],
-        output_names=names,
-        dynamic_shapes={"images": {0: torch.export.Dim("images_count")}},
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
+    names = {"input_names": ["images"], "output_names": ["score", "map"] if hasattr(twin, "_upsample") else ["score"]}
+    any_number = {"images": {0: torch.export.Dim("images_count")}}
+    options = names | {"dynamic_shapes": any_number, "dynamo": True, "external_data": False, "verbose": False}
+    torch.onnx.export(_Scorer(twin).eval(), (torch.rand(2, *twin.image_shape_),), str(path), **options)

@@ -28,8 +28,8 @@ class PatchNeighbours(ScoreMixin, BaseEstimator):
     Features :math:`\phi_p` are the outputs of some ``layers`` of a frozen network, each averaged over 3×3 places and
     brought to the first one's grid; the bank M holds ``bank`` patches of good images, drawn at ``subsample`` "random"
     or as a "coreset": one after another the patch farthest from those chosen, out of ten times as many random ones.
-    The score of an image is that of its worst patch. scikit-learn searches. Source: Roth et al. 2022, whose reweighting
-    of the image score is left out.
+    The score of an image is that of its worst patch. scikit-learn searches. Source: Roth et al. 2022, without their
+    reweighting of the image score.
 
     Parameters: network, a name of :data:`fcdd.networks.NETWORKS` or a module that is a sequence of layers;
     network_options, for :func:`fcdd.networks.build`; layers, their places in it; sigma, the blur of heatmaps in px; nu,
@@ -54,9 +54,8 @@ class PatchNeighbours(ScoreMixin, BaseEstimator):
         """Fills the bank with patches of the images (N, C, H, W) that are not labelled -1; ``masks`` are not used.
 
         The threshold cannot come from them, as patches in the bank have distance 0: unless it is said how, a fifth is
-        held out, or four folds where they are few (:func:`fcdd.calibration.choose`). With ``held_out=0`` all are
-        learnt from and nothing is an outlier until :meth:`calibrate`. The rest as in
-        :meth:`fcdd.scores.ScoreMixin.fit`.
+        held out, or four folds where they are few (:func:`fcdd.calibration.choose`). With ``held_out=0`` nothing is an
+        outlier until :meth:`calibrate`. The rest as in :meth:`fcdd.scores.ScoreMixin.fit`.
         """
         how = {"held_out": held_out or 0, "folds": folds}
         if held_out is None and not folds:
@@ -73,7 +72,7 @@ class PatchNeighbours(ScoreMixin, BaseEstimator):
     def _learn(self, images, labels, masks):
         self.device_, self.image_shape_ = training.pick_device(self.device), tuple(images.shape[1:])
         self.network_ = self._build(self.network_options or {})
-        kind = getattr(self.network_, "normalisation", None) or "standard"
+        kind = self.network_.normalisation or "standard"
         self.normalisation_ = augment.fit_normalisation(images, kind).to(self.device_)
         generator = Generator().manual_seed(int(self.seed))
         patches = self._sample(images, generator)
@@ -93,12 +92,9 @@ class PatchNeighbours(ScoreMixin, BaseEstimator):
 
     def distances(self, X) -> np.ndarray:
         """(N, u, v) float32: each patch's distance to the nearest one of the bank."""
-        maps = []
-        for batch in self._images(X).split(self.batch_size):
-            features = self._features(batch)
-            found = self.search_.kneighbors(features.flatten(0, 2).numpy())[0]
-            maps.append(found.reshape(features.shape[:3]).astype(np.float32))
-        return np.concatenate(maps)
+        features = map(self._features, self._images(X).split(self.batch_size))
+        near = [self.search_.kneighbors(f.flatten(0, 2).numpy())[0].reshape(f.shape[:3]) for f in features]
+        return np.concatenate(near).astype(np.float32)
 
     def _state(self):
         arrays, fitted = network_state(self)
@@ -153,8 +149,7 @@ class PatchNeighbours(ScoreMixin, BaseEstimator):
 def coreset(patches: Tensor, count: int, generator: Generator) -> Tensor:
     """``count`` of the patches (k, d) that leave none far away: greedily the farthest from those chosen so far."""
     chosen = [int(torch.randint(len(patches), (1,), generator=generator))]
-    squares = patches.square().sum(1)
-    nearest = torch.full((len(patches),), torch.inf)
+    squares, nearest = patches.square().sum(1), torch.full((len(patches),), torch.inf)
     while len(chosen) < min(count, len(patches)):
         last = chosen[-1]
         nearest = torch.minimum(nearest, squares + squares[last] - 2 * patches @ patches[last])
