@@ -1,7 +1,4 @@
-"""Support vector data description: the smallest soft sphere around the data, by its exact dual.
-
-Taught in: chapter 01
-"""
+"""Support vector data description: the smallest soft sphere around the data, by its dual. Taught in: chapter 01"""
 
 import warnings
 from collections import OrderedDict
@@ -42,20 +39,19 @@ class SVDD(ScoreMixin, BaseEstimator):
     ----------
     kernel : "linear", "poly" (gamma x'y + coef0)^degree, "rbf" exp(-gamma |x - y|^2), "precomputed", or a callable
         (A, B) -> (len(A), len(B)).
-    nu : in (0, 1]; sets C = 1 / (nu n), n counting the nominal samples. Without labelled anomalies,
+    nu : in (0, 1]; sets C = 1 / (nu n), n the number of nominal samples. Without labelled anomalies,
         #outliers / n <= nu <= #support vectors / n.
-    C : overrides nu. C >= 1 (also np.inf) never binds without labelled anomalies: the hard margin. C n < 1 is
-        infeasible.
+    C : overrides nu; C n < 1 is infeasible. C >= 1 (also np.inf) without labelled anomalies is the hard margin.
     C_negative : the same for labelled anomalies; None means C. np.inf demands that each lies outside.
     gamma : a number, or a rule (1 if the data have no spread), the last three on 1,000 samples drawn with `seed`:
         "scale" is 1 / (features * variance of X), as in scikit-learn; "median" 1/s^2, s the median distance of two
-        samples; "nearest" 1/s^2, s the mean distance to the nearest neighbour; "rejection" the smallest s for which the
-        fraction of support vectors of the *hard-margin* sphere, which bounds the expected leave-one-out error and falls
-        as s grows, is at most nu: by bisection between "nearest" and twice the data's radius, about ten extra fits.
-    width : Tax & Duin's s in exp(-|x - y|^2 / s^2), that is gamma = 1 / s^2; overrides gamma. For the other convention,
+        samples; "nearest" 1/s^2, s the mean distance to the nearest neighbour; "rejection" the smallest s at which at
+        most the fraction nu are support vectors of the *hard-margin* sphere. That fraction bounds the expected
+        leave-one-out error and falls as s grows: bisection from "nearest" to twice the data's radius, some ten fits.
+    width : Tax & Duin's s in exp(-|x - y|^2 / s^2), gamma = 1 / s^2; overrides gamma. For the other convention,
         exp(-|x - y|^2 / (2 sigma^2)), pass width = sqrt(2) * sigma.
     tol : stop when the KKT gap is at most tol times the dual value (the multiplier-weighted mean squared distance to
-        the center). Without labelled anomalies the gap bounds primal minus dual, so tol is a relative accuracy.
+        the center). Without labelled anomalies the gap bounds primal minus dual: tol is a relative accuracy.
     max_iter : bound on pair steps, after which a ConvergenceWarning tells the gap reached.
     cache_mb : memory for kernel rows. The whole kernel matrix is kept only if it fits.
     seed : draws the samples of the gamma rules and of the starting point; the optimum does not depend on it.
@@ -68,8 +64,8 @@ class SVDD(ScoreMixin, BaseEstimator):
     support_vectors_ : those samples (None if precomputed). center_ : (features,), of the linear kernel only.
     radius_, offset_ : R and -R^2. R^2 is the largest squared distance among samples whose multiplier can still grow:
         the unbounded support vectors, up to the KKT gap. So no sample outside has alpha_i < C, and the bound on
-        outliers holds exactly. Where no support vector is unbounded, any R between the inside and the outside samples
-        is optimal and this is the smallest; where all are at C (nu = 1), R reaches the nearest sample.
+        outliers holds exactly. Without unbounded support vectors any R between the inside and the outside samples is
+        optimal and this is the smallest; where all are at C (nu = 1), R reaches the nearest sample.
     dual_value_, kkt_gap_ : the dual objective; the KKT gap relative to it. n_iter_ : pair steps taken.
     gamma_ : number used, None if the kernel has none. leave_one_out_bound_ : #support vectors / n.
     """
@@ -113,25 +109,20 @@ class SVDD(ScoreMixin, BaseEstimator):
         diagonal = X.diagonal() if self.kernel == "precomputed" else self._self_products(X)
         if not np.isfinite(diagonal).all():
             raise ValueError(f"kernel: expected finite k(x, x), got NaN or infinity from {self.kernel!r}; rescale X")
-        cache = _RowCache(
-            lambda i: X[i] if self.kernel == "precomputed" else self._products(X[i], X), len(X), self.cache_mb
-        )
+        rows = X.__getitem__ if self.kernel == "precomputed" else lambda i: self._products(X[i], X)
+        cache = _RowCache(rows, len(X), self.cache_mb)
         start = _start(cache, diagonal, nominal, high, np.random.default_rng(self.seed))
-        alpha, slope, gap, scale, self.n_iter_ = _solve(cache, diagonal, low, high, start, self.tol, self.max_iter)
+        alpha, slope, self.kkt_gap_, self.n_iter_ = _solve(cache, diagonal, low, high, start, self.tol, self.max_iter)
         self._store(X, alpha, slope, diagonal, high)
-        self.kkt_gap_ = float(gap / scale)
         if self.kkt_gap_ > self.tol:
-            warnings.warn(
-                f"SVDD: expected a KKT gap of at most tol = {self.tol:.1e}, got {self.kkt_gap_:.1e} after "
-                f"{self.n_iter_} steps; raise max_iter or tol, or scale the data; where no sphere separates "
-                "the labelled anomalies, lower C_negative",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
+            text = f"SVDD: expected a KKT gap of at most tol = {self.tol:.1e}, got {self.kkt_gap_:.1e} after "
+            text += f"{self.n_iter_} steps; raise max_iter or tol, or scale the data; where no sphere separates "
+            text += "the labelled anomalies, lower C_negative"
+            warnings.warn(text, ConvergenceWarning, stacklevel=2)
         return self
 
-    def score_samples(self, X):
-        """Return -|phi(x) - c|^2, (N,); higher is more normal.
+    def anomaly_score(self, X):
+        """Return |phi(x) - c|^2, (N,); higher is more anomalous.
 
         A precomputed kernel is passed as k(z, x_i), (N, n). Its k(z, z) is not in there, so it must be the constant
         diagonal of the training kernel (rbf, any normalised kernel); ValueError where that is not constant.
@@ -140,26 +131,20 @@ class SVDD(ScoreMixin, BaseEstimator):
         X = self._check_X(X, reset=False)
         if self.kernel == "precomputed" and self._diagonal is None:
             raise ValueError(
-                "precomputed kernel: expected a constant k(x, x), got a varying diagonal, so k(z, z) of "
-                "the queries is unknown; normalise the kernel, or pass it as a callable"
+                "precomputed kernel: expected a constant k(x, x), got others; normalise it, or pass it as a callable"
             )
         step = max(1, BLOCK_ENTRIES // max(len(self.support_), X.shape[1]))
         put = _put(self.device, large=len(X) > step) if self.kernel in ("rbf", "poly") else np.asarray
         vectors, weights = put(self._vectors), put(self.alpha_[self.support_])
         blocks = (X[i : i + step] for i in range(0, len(X), step))
-        return np.concatenate([-self._squared_distances(block, put, vectors, weights) for block in blocks])
-
-    def anomaly_score(self, X):
-        """Return |phi(x) - c|^2, (N,); higher is more anomalous."""
-        return -self.score_samples(X)
+        return np.concatenate([self._squared_distances(block, put, vectors, weights) for block in blocks])
 
     def _state(self):
-        state = {
-            key: value for key, value in vars(self).items() if key not in self.get_params() and key != "calibration_"
-        }
-        arrays = {key: value for key, value in state.items() if isinstance(value, np.ndarray) and value.dtype != object}
-        numbers = {key: value for key, value in state.items() if key not in arrays}
-        return arrays, {key: value.tolist() if hasattr(value, "tolist") else value for key, value in numbers.items()}
+        others = {*self.get_params(), "calibration_"}
+        learnt = {name: each for name, each in vars(self).items() if name not in others}
+        arrays = {name: each for name, each in learnt.items() if isinstance(each, np.ndarray) and each.dtype != object}
+        fitted = {name: each for name, each in learnt.items() if name not in arrays}
+        return arrays, {name: each.tolist() if hasattr(each, "tolist") else each for name, each in fitted.items()}
 
     def _restore(self, arrays, fitted):
         vars(self).update(fitted, **arrays)
@@ -171,10 +156,8 @@ class SVDD(ScoreMixin, BaseEstimator):
         if callable(self.kernel):
             K = np.asarray(self.kernel(A, B), dtype=np.float64)
             if K.shape != (len(A), len(B)) or not np.isfinite(K).all():
-                raise ValueError(
-                    f"kernel: expected finite {(len(A), len(B))} from kernel(A, B), got {K.shape} with "
-                    f"{(~np.isfinite(K)).sum()} NaN or infinite; see sklearn.metrics.pairwise"
-                )
+                got = f"{K.shape} with {(~np.isfinite(K)).sum()} NaN or infinite; see sklearn.metrics.pairwise"
+                raise ValueError(f"kernel: expected finite {(len(A), len(B))} from kernel(A, B), got {got}")
             return K
         K = A @ B.T
         if self.kernel == "poly":
@@ -214,17 +197,19 @@ class SVDD(ScoreMixin, BaseEstimator):
             return 1 / self.width**2
         if not isinstance(self.gamma, str):
             return float(self.gamma)
-        if self.gamma == "scale":
-            square = X.shape[1] * X.var()
-        elif self.gamma == "rejection":
-            square = self._rejection_width(X) ** 2
-        else:
-            square = _distance_rule(X, self.gamma, self.seed) ** 2
+        square = X.shape[1] * X.var() if self.gamma == "scale" else self._width(X) ** 2
         return 1 / square if square > 0 else 1.0
 
-    def _rejection_width(self, X):
-        """Smallest width whose hard-margin support-vector fraction is at most nu, by bisection on its logarithm."""
-        narrow = _distance_rule(X, "nearest", self.seed)
+    def _width(self, X):
+        """s of the rules "median", "nearest" and, by bisection on its logarithm, "rejection"."""
+        if len(X) == 1:
+            return 0.0
+        some = X[np.random.default_rng(self.seed).permutation(len(X))[:1000]]
+        if self.gamma == "median":
+            return np.median(pdist(some))
+        narrow = NearestNeighbors(n_neighbors=2, algorithm="brute").fit(X).kneighbors(some)[0][:, 1].mean()
+        if self.gamma == "nearest":
+            return narrow
         wide = 2 * np.sqrt(((X - X.mean(axis=0)) ** 2).sum(axis=1).max())
         if narrow == 0 or wide == 0:
             return wide
@@ -234,11 +219,8 @@ class SVDD(ScoreMixin, BaseEstimator):
             return trial.fit(X).leave_one_out_bound_
 
         if fraction(wide) > self.nu:
-            warnings.warn(
-                f'gamma="rejection": no width up to {wide:.3g}, twice the data\'s radius, has a fraction of support '
-                f"vectors of at most nu = {self.nu}; taking that width; raise nu or add samples",
-                stacklevel=4,
-            )
+            text = f'gamma="rejection": no width up to {wide:.3g} has at most nu = {self.nu} of support vectors; '
+            warnings.warn(f"{text}taking that one, twice the data's radius; raise nu or add samples", stacklevel=4)
             return wide
         for _ in range(8):
             middle = np.sqrt(narrow * wide)
@@ -289,21 +271,18 @@ class SVDD(ScoreMixin, BaseEstimator):
 
     def _check_X(self, X, reset):
         """Samples as float64 (N, features)."""
-        if hasattr(X, "detach"):  # a torch tensor, on any device
-            X = X.detach().cpu().numpy()
+        X = X.numpy(force=True) if isinstance(X, torch.Tensor) else X
         ndim = getattr(X, "ndim", 2)
         if ndim == 3 or ndim > 4:
             raise ValueError(
-                f"X: expected (N, features) or images (N, C, H, W), got {ndim} dimensions {X.shape}; "
-                "add the channel axis, X[:, None], or flatten, X.reshape(len(X), -1)"
+                f"expected X (N, features) or (N, C, H, W), got {X.shape}; add the channel axis, X[:, None], or flatten"
             )
         if ndim == 4:
             X = _flat_images(X)
         X = validate_data(self, X, reset=reset, dtype=np.float64)
         if reset and self.kernel == "precomputed" and (X.shape[0] != X.shape[1] or not np.allclose(X, X.T)):
             raise ValueError(
-                f"precomputed kernel: expected a square symmetric matrix, got shape {X.shape}; pass "
-                "kernel(X, X) to fit and kernel(Z, X) to the scoring methods"
+                f"precomputed kernel: expected a square symmetric matrix, got {X.shape}; fit k(X, X), score k(Z, X)"
             )
         return X
 
@@ -321,31 +300,13 @@ def _put(device, large: bool = False):
 
 def _flat_images(X):
     """Images (N, C, H, W) as (N, C H W) in [0, 1]."""
-    X = np.asarray(X)
-    X = X.reshape(len(X), np.prod(X.shape[1:], dtype=int))
+    X = np.reshape(X, (len(X), np.prod(X.shape[1:], dtype=int)))
     if X.dtype == np.uint8:
         return X / 255.0
     if X.size and not (X.min() >= -1e-6 and X.max() <= 1 + 1e-6) and np.isfinite(X).all():
-        raise ValueError(
-            f"images: expected uint8, or float in [0, 1], got {X.dtype} in [{X.min():.3g}, "
-            f"{X.max():.3g}]; rescale, or flatten to (N, features) to use another scale"
-        )
+        got = f"{X.dtype} in [{X.min():.3g}, {X.max():.3g}]"
+        raise ValueError(f"images: expected uint8, or float in [0, 1], got {got}; rescale, or flatten to (N, features)")
     return X
-
-
-def _check_labels(y, n):
-    """Which samples are nominal, (n,) bool."""
-    return as_labels(None if y is None else np.array(y.cpu() if isinstance(y, torch.Tensor) else y), n).numpy() >= 0
-
-
-def _distance_rule(X, rule, seed):
-    """Median distance of two samples, or mean distance to the nearest neighbour, on at most 1,000 samples."""
-    some = np.random.default_rng(seed).permutation(len(X))[:1000]
-    if len(X) == 1:
-        return 0.0
-    if rule == "median":
-        return np.median(pdist(X[some]))
-    return NearestNeighbors(n_neighbors=2, algorithm="brute").fit(X).kneighbors(X[some])[0][:, 1].mean()
 
 
 # The solver: decomposition over working sets (Joachims 1999), pair steps within (Platt 1998; Fan, Chen & Lin 2005).
@@ -377,11 +338,9 @@ def _start(cache, diagonal, nominal, high, rng):
     far = index[np.argsort(-(diagonal - 2 * cache[few].mean(axis=0))[index], kind="stable")]
     C = min(high[index[0]], 1.0)
     full = min(int(1 / C), len(index))
-    rest = 1 - full * C
-    alpha = np.zeros(len(diagonal))
+    rest, alpha = 1 - full * C, np.zeros(len(diagonal))
     alpha[far[:full]] = C
-    if rest > 1e-12:  # less is rounding, not a support vector
-        alpha[far[full : full + 1]] = rest
+    alpha[far[full : full + 1]] = rest if rest > 1e-12 else 0  # less is rounding, not a support vector
     return alpha
 
 
@@ -393,35 +352,30 @@ def _solve(cache, diagonal, low, high, alpha, tol, max_iter):
     """
     slope, steps, half = diagonal.copy(), 0, min(WORKING_SET // 2, len(alpha))
     support = np.flatnonzero(alpha)
-    for i in range(0, len(support), WORKING_SET):
-        block = support[i : i + WORKING_SET]
+    for block in np.split(support, range(WORKING_SET, len(support), WORKING_SET)):
         slope -= 2 * alpha[block] @ cache[block]
     floor = max(1e-8 * np.abs(diagonal).max(), np.finfo(float).tiny)
-    progress = tqdm(desc="SVDD", unit=" steps", disable=None if len(alpha) >= 10_000 else True)
-    while True:
-        up, down = np.where(alpha < high, slope, -np.inf), np.where(alpha > low, slope, np.inf)
-        gap, scale = max(0.0, up.max() - down.min()), max(alpha @ (diagonal + slope) / 2, floor)
-        if gap <= tol * scale or steps >= max_iter:
-            progress.close()
-            return alpha, slope, gap, scale, steps
-        # Those that most want to grow and those that most want to shrink, half each.
-        work = np.union1d(np.argpartition(-up, half - 1)[:half], np.argpartition(down, half - 1)[:half])
-        rows = cache[work]
-        least, box = max(0.1 * gap, 0.5 * tol * scale), (low[work], high[work])
-        new, taken = _pair_steps(rows[:, work], slope[work], alpha[work], *box, least, max_iter - steps)
-        slope -= 2 * (new - alpha[work]) @ rows
-        alpha[work] = new
-        steps += taken
-        progress.update(taken)
-        progress.set_postfix(gap=f"{gap / scale:.1e}")
+    with tqdm(desc="SVDD", unit=" steps", disable=None if len(alpha) >= 10_000 else True) as progress:
+        while True:
+            up, down = np.where(alpha < high, slope, -np.inf), np.where(alpha > low, slope, np.inf)
+            gap, scale = max(0.0, up.max() - down.min()), max(alpha @ (diagonal + slope) / 2, floor)
+            if gap <= tol * scale or steps >= max_iter:
+                return alpha, slope, float(gap / scale), steps
+            # Those that most want to grow and those that most want to shrink, half each.
+            work = np.union1d(np.argpartition(-up, half - 1)[:half], np.argpartition(down, half - 1)[:half])
+            rows = cache[work]
+            least, box = max(0.1 * gap, 0.5 * tol * scale), (low[work], high[work])
+            new, taken = _pair_steps(rows[:, work], slope[work], alpha[work], *box, least, max_iter - steps)
+            slope -= 2 * (new - alpha[work]) @ rows
+            alpha[work] = new
+            steps += taken
+            progress.update(taken)
+            progress.set_postfix(gap=f"{gap / scale:.1e}")
 
 
 def _pair_steps(K, slope, alpha, low, high, tol, max_iter):
-    """Solve a small dense subproblem by moving weight between two samples at a time.
-
-    i has the largest slope of those that can grow, j gains most with it: (slope_i - slope_j)^2 / |phi_i - phi_j|^2
-    (second-order selection: Fan, Chen & Lin, JMLR 6, 2005).
-    """
+    """Solve a small dense subproblem by moving weight between two samples at a time: i has the largest slope of those
+    that can grow, j gains most with it, (slope_i - slope_j)^2 / |phi_i - phi_j|^2 (Fan, Chen & Lin, JMLR 6, 2005)."""
     slope, alpha, diagonal = slope.copy(), alpha.copy(), K.diagonal()
     apart = np.maximum(diagonal[:, None] + diagonal - 2 * K, 1e-12 * max(np.abs(diagonal).max(), 1e-300))
     shut, stuck = np.where(alpha < high, 0.0, -np.inf), np.where(alpha > low, 0.0, np.inf)
