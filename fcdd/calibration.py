@@ -33,20 +33,18 @@ class Calibration(NamedTuple):
     high: float = math.nan
 
     def __str__(self):
+        text = f"threshold {self.threshold:.4g} from {self.images} good images"
         if self.folds:
-            return (
-                f"threshold {self.threshold:.4g} from {self.images} good images, each scored by one of {self.folds} "
-                f"models that did not see it: about {self.fpr:.3g} of new good images are above it; nothing is "
-                "guaranteed, as the detector itself has seen them all"
+            text += (
+                f", each scored by one of {self.folds} models that did not see it: about {self.fpr:.3g} of new good "
             )
-        whole = "image" if not self.groups else f"image of a new group ({self.groups} groups)"
-        promise = (
-            f"threshold {self.threshold:.4g} from {self.images} good images held out: a new good {whole} from the same "
-        )
-        promise += f"conditions is above it with probability {self.rate:.3g}, on average over such calibrations"
+            return f"{text}images are above it; nothing is guaranteed, as the detector itself has seen them all"
+        whole = f"image of a new group ({self.groups} groups)" if self.groups else "image"
+        text += f" held out: a new good {whole} from the same conditions is above it with probability {self.rate:.3g}, "
+        text += "on average over such calibrations"
         if math.isnan(self.low):
-            return promise
-        return f"{promise}; this detector's own rate lies between {self.low:.2g} and {self.high:.2g} ({LEVEL:.0%})"
+            return text
+        return f"{text}; this detector's own rate lies between {self.low:.2g} and {self.high:.2g} ({LEVEL:.0%})"
 
 
 def calibrate(scores, fpr: float = 0.05, groups=None, folds: int = 0) -> Calibration:
@@ -63,8 +61,8 @@ def calibrate(scores, fpr: float = 0.05, groups=None, folds: int = 0) -> Calibra
         raise ValueError(f"expected finite scores, got {(~np.isfinite(scores)).sum()} others of {len(scores)}")
     if groups is None:
         k = rank(count, fpr)
-        rate, ends = (count + 1 - k) / (count + 1), stats.beta.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2], count + 1 - k, k)
-        return Calibration(float(np.sort(scores)[k - 1]), fpr, count, 0, folds, rate, *map(float, ends))
+        rate, ends = (count + 1 - k) / (count + 1), map(float, stats.beta.interval(LEVEL, count + 1 - k, k))
+        return Calibration(float(np.sort(scores)[k - 1]), fpr, count, 0, folds, rate, *ends)
     _, member, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     order = scores.argsort(kind="stable")
     below = np.cumsum(1 / ((count + 1) * sizes[member[order]]))
@@ -85,10 +83,10 @@ def units(n: int, groups, fpr: float) -> int:
         raise ValueError(f"expected one group for each of the {n} images, got {len(groups)}")
     count, what = (n, "good images") if groups is None else (len(np.unique(groups)), "groups of good images")
     if rank(count, fpr) > count:
+        least = f"expected at least {math.ceil(1 / fpr - 1 - 1e-9)}"
         raise ValueError(
-            f"no threshold keeps a rate of {fpr:.3g} with {count} {what}: expected at least "
-            f"{math.ceil(1 / fpr - 1 - 1e-9)}. The smallest rate that {count} can keep is {1 / (count + 1):.3g}: "
-            f"ask for that or more, or add {what}"
+            f"no threshold keeps a rate of {fpr:.3g} with {count} {what}: {least}. The smallest rate that {count} can "
+            f"keep is {1 / (count + 1):.3g}: ask for that or more, or add {what}"
         )
     return count
 
@@ -103,12 +101,9 @@ def choose(n: int, fpr: float) -> dict:
         return {"held_out": 0.2}
     if rank(n, fpr) <= n and n >= 4:
         return {"folds": 4}
-    warnings.warn(
-        f"no threshold is calibrated: {n} good images cannot keep a rate of {fpr:.3g}, the smallest is "
-        f"{1 / (n + 1):.3g}; call calibrate with more good images, or at a higher rate",
-        UserWarning,
-        stacklevel=3,
-    )
+    text = f"no threshold is calibrated: {n} good images cannot keep a rate of {fpr:.3g}, the smallest is "
+    text += f"{1 / (n + 1):.3g}; call calibrate with more good images, or at a higher rate"
+    warnings.warn(text, stacklevel=3)
     return {}
 
 
@@ -135,9 +130,4 @@ def parts(nominal, count: int, seed: int, groups=None, share: float | None = Non
         raise ValueError(f"expected at least {max(2, count)} {what} to divide into parts, got {number}")
     order = np.random.default_rng(seed).permutation(number)
     cut = [order[: max(1, round(share * number))]] if share else np.array_split(order, count)
-    found = []
-    for units_of_part in cut:
-        part = np.zeros(len(nominal), bool)
-        part[places[np.isin(unit, units_of_part)]] = True
-        found.append(part)
-    return found
+    return [np.isin(np.arange(len(nominal)), places[np.isin(unit, part)]) for part in cut]

@@ -33,9 +33,8 @@ def blur(maps, sigma: float, extent: int | None = None) -> np.ndarray:
 def for_display(maps, quantile: float = 0.85, per_image: bool = False, limits=None) -> np.ndarray:
     """Scales heatmaps (N, H, W) to [0, 1]: 0 at the lowest value, 1 at the ``quantile``, clipped above.
 
-    With ``per_image`` every image has its own scale (where is it most anomalous?), otherwise all share one (which is
-    more anomalous?); ``limits``, from :func:`display_limits`, carry one scale over several calls. Source: the official
-    FCDD code.
+    ``per_image``: each has its own scale (where is it most anomalous?), otherwise all share one (which is more so?),
+    over several calls by ``limits`` from :func:`display_limits`. Source: the official FCDD code.
     """
     maps = np.asarray(maps, np.float32)
     low, high = display_limits(maps, quantile, (1, 2) if per_image else None) if limits is None else limits
@@ -53,11 +52,9 @@ def write_overlays(folder, names, images: Tensor, maps, limits=None) -> None:
     the lowest to the 99th percentile, or the ``limits`` of several calls."""
     import matplotlib.pyplot as plt
 
-    folder = Path(folder)
     for name, image, heat in zip(names, images, for_display(maps, 0.99, limits=limits), strict=True):
-        picture = np.asarray(image.float() / 255).transpose(1, 2, 0)
-        picture = np.broadcast_to(picture, (*picture.shape[:2], 3))
+        picture = np.asarray(image.float() / 255).transpose(1, 2, 0).repeat(3 // len(image), 2)
         colours = plt.get_cmap("magma")(heat)[..., :3]
-        path = folder / f"{name}.png"
+        path = Path(folder) / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         plt.imsave(path, np.concatenate([picture, 0.5 * picture + 0.5 * colours], 1))

@@ -34,20 +34,19 @@ def _plain(name: str, value):
     """A parameter as JSON holds it."""
     if name == "exposure":
         return value if isinstance(value, str) else None
+    if isinstance(value, dict):
+        return {key: _plain(key, each) for key, each in value.items()}
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, (set, frozenset)):
         return sorted(value)
     if isinstance(value, PurePath):
         return str(value)
-    if isinstance(value, dict):
-        return {key: _plain(key, each) for key, each in value.items()}
     try:
         json.dumps(value)
     except TypeError as error:
-        raise ValueError(
-            f"expected a {name} by name: {type(value).__name__} objects cannot be made again from a file"
-        ) from error
+        got = type(value).__name__
+        raise ValueError(f"expected a {name} by name: {got} objects cannot be made again from a file") from error
     return value
 
 
@@ -62,13 +61,11 @@ def read(path) -> tuple[str, dict, dict, dict]:
         with safe_open(path, "np") as file:
             metadata = file.metadata() or {}
             arrays = {key: np.array(file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118
-        if metadata.get("format") == FORMAT:
+        if (found := metadata.get("format")) == FORMAT:
             parameters, fitted = json.loads(metadata["parameters"]), json.loads(metadata["fitted"])
     except (SafetensorError, KeyError, ValueError) as error:
         raise ValueError(f"{path} is not a safetensors file or is cut short ({error})") from error
-    if metadata.get("format") != FORMAT:
-        raise ValueError(
-            f"{path} was not written by this library (expected format {FORMAT}, got {metadata.get('format')})"
-        )
+    if found != FORMAT:
+        raise ValueError(f"{path} was not written by this library (expected format {FORMAT}, got {found})")
     parameters = {key: tuple(value) if isinstance(value, list) else value for key, value in parameters.items()}
     return metadata["class"], parameters, fitted, arrays

@@ -21,10 +21,7 @@ def auroc(anomalous, scores) -> float:
 
 
 def pixel_auroc(masks, maps) -> float:
-    """AUROC over all pixels of all images, pooled: ``masks`` boolean, (N, H, W) or (N, 1, H, W), ``maps`` (N, H, W).
-
-    Images of several sizes are lists of (H, W).
-    """
+    """AUROC over all pixels of all images, pooled, given the ``masks`` and ``maps`` that :func:`aupro` takes."""
     return _won_pairs(*_pixels(*as_lists(masks, maps)))
 
 
@@ -85,10 +82,7 @@ def _pixels(masks, maps) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ranks(ordered, scores) -> Iterator[np.ndarray]:
-    """How many of ``ordered`` lie below each of ``scores``, then how many up to it.
-
-    Fast where ``scores`` are sorted, too: each look-up is then near the last one's place.
-    """
+    """How many of ``ordered`` lie below each of ``scores``, then how many up to it; fast if these are sorted, too."""
     return (np.searchsorted(ordered, scores, side) for side in ("left", "right"))
 
 
@@ -127,7 +121,7 @@ def _check(anomalous, scores) -> None:
     """Raises ValueError unless lists of arrays hold both kinds of samples and no NaN."""
     if missing := sum(int(np.isnan(each).sum()) for each in scores):
         raise ValueError(f"expected scores without NaN, found {missing}")
-    found, total = (sum(map(count, anomalous)) for count in (np.count_nonzero, np.size))
+    found, total = sum(map(np.count_nonzero, anomalous)), sum(map(np.size, anomalous))
     if not 0 < found < total:
         raise ValueError(f"expected nominal and anomalous samples, got {found} anomalous of {total}")
 

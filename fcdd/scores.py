@@ -21,24 +21,25 @@ class ScoreMixin(OutlierMixin):
         0 unlabelled, -1 anomalous, or None (all unlabelled); masks: (N, 1, H, W), non-zero on anomalous pixels, for
         FCDD's pixel-wise loss; an unlabelled image whose mask marks something is anomalous.
 
-        The threshold ``offset_`` comes from the training images, of which a share ``nu`` lies outside; more than that
-        of new good images will. ``held_out``, a share, sets so many good images aside and calibrates on them
-        (:meth:`calibrate`, at the rate ``nu``). ``folds``, a number, is for few images: as many models are fitted
-        besides, each without one part, to score that part. ``groups`` (N,) keeps what is alike on one side.
-        Returns self. Raises ValueError for input of another shape, type or range, or too few images to calibrate on,
-        and RuntimeError if a network has learnt a constant.
+        The threshold ``offset_`` leaves a share ``nu`` of the training images outside, and more of new good ones.
+        ``held_out``, a share of the good images, is set aside to calibrate on (:meth:`calibrate`, at the rate ``nu``);
+        ``folds``, for few images, fits as many more models, each to score the part that it has not seen. ``groups``
+        (N,) keeps what is alike on one side. Returns self. Raises ValueError for another shape, type or range, and for
+        too few images to calibrate on; RuntimeError if a network has learnt a constant.
         """
         X, y, masks = self._inputs(X, y, masks)
         nominal = np.asarray(y) >= 0
         if held_out and folds:
             raise ValueError("expected held_out or folds, got both; folds are for few images")
-        if not held_out and not folds:
+        if held_out:
+            out = [calibration.held_out(nominal, held_out, self.seed, groups)]
+        elif folds:
+            out = calibration.parts(nominal, folds, self.seed, groups)
+        else:
             return self._learn(X, y, masks)
-        out = [calibration.held_out(nominal, held_out, self.seed, groups)] if held_out else []
-        out = out or calibration.parts(nominal, folds, self.seed, groups)
-        own = None if groups is None else np.asarray(groups)
         scored = np.any(out, axis=0)
-        calibration.units(int(scored.sum()), None if own is None else own[scored], self.nu)  # before hours of training
+        groups = None if groups is None else np.asarray(groups)[scored]
+        calibration.units(int(scored.sum()), groups, self.nu)  # before hours of training
         scores = np.empty(len(nominal))
         for part in out:
             model = self if held_out else clone(self)
@@ -46,15 +47,15 @@ class ScoreMixin(OutlierMixin):
             scores[part] = model.anomaly_score(X[part])
         if folds:
             self._learn(X, y, masks)
-        return self._set_threshold(scores[scored], self.nu, None if own is None else own[scored], folds)
+        return self._set_threshold(scores[scored], self.nu, groups, folds)
 
     def calibrate(self, X_good, fpr: float = 0.05, groups=None):
         """Sets ``offset_`` from good images (N, ...) not learnt from, for a rate ``fpr`` of false alarms.
 
-        Promised is the average over calibrations, if new images come from the same conditions; ``calibration_`` says
-        it, with bounds for this one detector, and prints as a sentence. ``groups`` (N,) names sheets, days or batches:
-        the promise is then about images of a new one. Returns self. Raises ValueError where so few images can keep no
-        such rate, naming the smallest that they can. See :mod:`fcdd.calibration`.
+        Promised is the mean over calibrations, if conditions stay the same; ``calibration_`` says it, with bounds for
+        this detector, and prints as a sentence. ``groups`` (N,) names sheets, days or batches: it is then about images
+        of a new one. Returns self. Raises ValueError where so few images can keep no such rate, naming the smallest
+        that they can. See :mod:`fcdd.calibration`.
         """
         check_is_fitted(self)
         return self._set_threshold(self.anomaly_score(X_good), fpr, groups)
@@ -77,11 +78,8 @@ class ScoreMixin(OutlierMixin):
         return np.where(self.decision_function(X) >= 0, 1, -1)
 
     def save(self, path) -> None:
-        """Writes parameters, what was learnt and the threshold to one safetensors file, whole or not at all.
-
-        Raises ValueError for a network given as a module or a kernel given as a function: only named ones can be made
-        again.
-        """
+        """Writes parameters, what was learnt and the threshold to one safetensors file, whole or not at all. Raises
+        ValueError for a network given as a module or a kernel as a function: only named ones can be made again."""
         check_is_fitted(self)
         arrays, fitted = self._state()
         if calibrated := getattr(self, "calibration_", None):
@@ -100,10 +98,8 @@ def load(path, expected=ScoreMixin):
     name, parameters, fitted, arrays = files.read(path)
     known = {cls.__name__: cls for cls in _below(ScoreMixin) if not cls.__name__.startswith("_")}
     if name not in known:
-        raise ValueError(
-            f"{path} holds an unknown detector {name!r}; known: {', '.join(sorted(known))}; import a class of your own "
-            "before loading it"
-        )
+        text = f"{path} holds an unknown detector {name!r}; known: {', '.join(sorted(known))}"
+        raise ValueError(f"{text}; import a class of your own before loading it")
     if not issubclass(known[name], expected):
         raise ValueError(f"{path} holds a {name}, expected a {expected.__name__}; call {name}.load")
     detector = known[name](**parameters)

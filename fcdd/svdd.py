@@ -122,7 +122,7 @@ class SVDD(ScoreMixin, BaseEstimator):
         return self
 
     def anomaly_score(self, X):
-        """Return |phi(x) - c|^2, (N,); higher is more anomalous.
+        """|phi(x) - c|^2, (N,); higher is more anomalous.
 
         A precomputed kernel is passed as k(z, x_i), (N, n). Its k(z, z) is not in there, so it must be the constant
         diagonal of the training kernel (rbf, any normalised kernel); ValueError where that is not constant.
@@ -135,9 +135,8 @@ class SVDD(ScoreMixin, BaseEstimator):
             )
         step = max(1, BLOCK_ENTRIES // max(len(self.support_), X.shape[1]))
         put = _put(self.device, large=len(X) > step) if self.kernel in ("rbf", "poly") else np.asarray
-        vectors, weights = put(self._vectors), put(self.alpha_[self.support_])
-        blocks = (X[i : i + step] for i in range(0, len(X), step))
-        return np.concatenate([self._squared_distances(block, put, vectors, weights) for block in blocks])
+        fitted = put, put(self._vectors), put(self.alpha_[self.support_])
+        return np.concatenate([self._squared_distances(X[i : i + step], *fitted) for i in range(0, len(X), step)])
 
     def _state(self):
         others = {*self.get_params(), "calibration_"}
