@@ -121,7 +121,7 @@ TRUNKS = {
 TRUNKS |= {
     f"cnn32_{k}k": [(128, k, True, POOL2), (256, 3, True, POOL2), (128, 3, False, None)] for k in range(3, 18, 2)
 }
-TRUNKS |= {f"cnn224_{k}k": _table224(WIDE224, k, k, k, k, 3) for k in range(3, 14, 2)}
+TRUNKS |= {f"cnn224_{k}k": _table224(WIDE224, *[k] * 5) for k in range(3, 14, 2)}
 UNUSED_NORM = ("cnn32", "cnn32_lw3k")
 
 
