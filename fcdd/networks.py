@@ -1,8 +1,7 @@
-"""Networks by name: LeNets without biases (Deep SVDD, Deep SAD), FCDD's fully convolutional nets, dense-head twins.
+"""Networks by name: LeNets (Deep SVDD, Deep SAD), FCDD's fully convolutional nets, dense-head twins, backbones.
 
 Layer tables are those of the official code. Convolutions keep the size; leaky ReLU has slope 0.01; batch
-normalisation has eps 1e-4. Backbones trained on ImageNet come last. Taught in: chapters 02 (LeNets), 05 (fully
-convolutional) and 06 (backbones).
+normalisation has eps 1e-4. Taught in: chapters 02 (LeNets), 05 (fully convolutional) and 06 (backbones).
 """
 
 from functools import partial
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -19,9 +19,8 @@ from .datasets.fetch import places
 def build(name: str, in_channels: int = 1, **options) -> nn.Module:
     """The network called ``name`` (see :data:`NETWORKS`), for images of ``in_channels`` channels.
 
-    ``options`` go to the maker: ``bias=False`` (all but the backbones); ``activation`` of the ``*_lenet``
-    (:data:`ACTIVATIONS`); ``weights``, ``frozen`` and ``frozen_statistics`` of the backbones (:class:`Backbone`).
-    Raises ValueError for an unknown name.
+    ``options``: ``bias=False`` (all but the backbones); ``activation`` of the ``*_lenet`` (:data:`ACTIVATIONS`);
+    ``weights``, ``frozen`` and ``frozen_statistics`` of a :class:`Backbone`. Raises ValueError for an unknown name.
     """
     if name not in NETWORKS:
         raise ValueError(f"unknown network {name!r}; known: {', '.join(sorted(NETWORKS))}")
@@ -41,8 +40,8 @@ class _Rows(torch.autograd.Function):
         mean, variance = means.mean(0), variances.mean(0) + means.var(0, correction=0)
         ctx.save_for_backward(rows, weight, mean, inverse := (variance + eps).rsqrt())
         ctx.mark_non_differentiable(mean, variance)
-        scale = inverse if weight is None else inverse * weight
-        shift = -mean * scale if bias is None else bias - mean * scale
+        scale = inverse * weight
+        shift = bias - mean * scale
         return torch.addcmul(shift.repeat(PIXELS), rows, scale.repeat(PIXELS)), mean, variance
 
     @staticmethod
@@ -53,19 +52,18 @@ class _Rows(torch.autograd.Function):
         constants = (None, None, None, mean.repeat(PIXELS), inverse.repeat(PIXELS), True, 0.0, [False, True, True])
         sums = torch.ops.aten.native_batch_norm_backward(gradient, rows, *constants)[1:]
         of_product, of_gradient = (s.view(PIXELS, -1).sum(0) for s in sums)
-        scale, count = inverse if weight is None else inverse * weight, rows.numel() / len(mean)
+        scale, count = inverse * weight, rows.numel() / len(mean)
         slope = -scale * inverse * of_product / count
         shift = -scale * of_gradient / count - slope * mean
         change = torch.addcmul(shift.repeat(PIXELS), rows, slope.repeat(PIXELS))
-        change.addcmul_(gradient, scale.repeat(PIXELS))
-        return change, *((None, None) if weight is None else (of_product, of_gradient)), None, None
+        return change.addcmul_(gradient, scale.repeat(PIXELS)), of_product, of_gradient, None, None
 
 
 class BatchNorm(nn.BatchNorm2d):
     """Batch normalisation with eps 1e-4; in training on a processor, few channels are taken as rows of 16 pixels.
 
-    Channels-last, PyTorch works pixel by pixel: slow where the channels of a pixel do not fill a vector of the
-    processor, which those of 16 pixels do, and with one long sum a channel, which rounds more than 16 short ones.
+    Channels-last, PyTorch works pixel by pixel, with one long sum a channel, which rounds more than 16 short ones
+    (measured: 3.4e-5, rows 6e-7). Rows were faster below 16 channels with AVX-512; with AVX2 at 4, not at 8.
     """
 
     def __init__(self, channels: int, affine: bool = True):
@@ -75,53 +73,33 @@ class BatchNorm(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         pixels = x.permute(0, 2, 3, 1)  # (N, H, W, C)
         as_rows = self.few and self.training and x.device.type == "cpu"
-        if not as_rows or not pixels.is_contiguous() or pixels[..., 0].numel() % PIXELS:
+        if not as_rows or not pixels.is_contiguous() or (count := pixels[..., 0].numel()) % PIXELS:
             return super().forward(x)
         rows = pixels.reshape(-1, PIXELS * self.num_features).to(torch.promote_types(x.dtype, torch.float32))
-        rows, mean, variance = _Rows.apply(rows, self.weight, self.bias, self.num_features, self.eps)
-        with torch.no_grad():
-            count = pixels[..., 0].numel()
-            self.num_batches_tracked += 1
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+        plain = torch.ones_like(self.running_mean), torch.zeros_like(self.running_mean)
+        weight, bias = (self.weight, self.bias) if self.affine else plain
+        rows, mean, variance = _Rows.apply(rows, weight, bias, self.num_features, self.eps)
+        self.num_batches_tracked += 1
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance * count / (count - 1), self.momentum)
         return rows.to(x.dtype).view(pixels.shape).permute(0, 3, 1, 2)
 
 
-def _block(in_channels, out_channels, kernel, *, bias, norm=True, pool=None, activation=nn.LeakyReLU):
-    """Convolution, and where wanted batch normalisation with activation, and max-pooling (size, stride, padding)."""
-    layers = [nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=bias)]
-    if norm:
-        layers += [BatchNorm(out_channels, bias), activation()]
-    if pool:
-        layers.append(nn.MaxPool2d(*pool))
-    return layers
-
-
-POOL2, POOL3 = (2, 2), (3, 2, 1)
-
-WIDE224 = (32, 128, 256, 256, 128)
-
-
-def _table224(widths, *kernels):
-    pools = (POOL3, POOL3, None, POOL3, None)
-    return list(zip(widths, kernels, (True, True, True, True, False), pools, strict=True))
-
-
-# out channels, kernel, batch norm with activation?, pooling
+POOL2, POOL3 = (2, 2), (3, 2, 1)  # size, stride, padding
+POOLS224, WIDE224 = (POOL3, POOL3, None, POOL3, None), (32, 128, 256, 256, 128)
+# Output channels, kernel and pooling of each convolution; all but the last have batch normalisation and activation.
 TRUNKS = {
-    "cnn28": [(8, 5, True, POOL2), (16, 5, False, POOL2)],
-    "cnn28_w": [(128, 5, True, POOL2), (128, 5, False, POOL2)],
-    "cnn32": [(32, 5, True, POOL2), (64, 5, True, POOL2), (128, 5, False, None)],
-    "cnn32_s": [(32, 3, True, POOL2), (64, 3, True, POOL2), (128, 3, False, None)],
-    "cnn32_lw3k": [(128, 3, True, POOL2), (256, 3, True, None), (256, 3, True, POOL2), (128, 3, False, None)],
-    "cnn224": _table224((8, 32, 64, 128, 128), 5, 5, 3, 3, 3),
-    "cnn224_w": _table224(WIDE224, 5, 5, 3, 3, 3),
+    "cnn28": [(8, 5, POOL2), (16, 5, POOL2)],
+    "cnn28_w": [(128, 5, POOL2), (128, 5, POOL2)],
+    "cnn32": [(32, 5, POOL2), (64, 5, POOL2), (128, 5, None)],
+    "cnn32_s": [(32, 3, POOL2), (64, 3, POOL2), (128, 3, None)],
+    "cnn32_lw3k": [(128, 3, POOL2), (256, 3, None), (256, 3, POOL2), (128, 3, None)],
+    "cnn224": list(zip((8, 32, 64, 128, 128), (5, 5, 3, 3, 3), POOLS224, strict=True)),
+    "cnn224_w": list(zip(WIDE224, (5, 5, 3, 3, 3), POOLS224, strict=True)),
+    # The receptive-field ablation: k + 15 px wide on 32 px images, 19k - 4 px on 224 px images.
+    **{f"cnn32_{k}k": [(128, k, POOL2), (256, 3, POOL2), (128, 3, None)] for k in range(3, 18, 2)},
+    **{f"cnn224_{k}k": list(zip(WIDE224, [k] * 5, POOLS224, strict=True)) for k in range(3, 14, 2)},
 }
-# The receptive-field ablation: k + 15 px wide on 32 px images, 19k - 4 px on 224 px images.
-TRUNKS |= {
-    f"cnn32_{k}k": [(128, k, True, POOL2), (256, 3, True, POOL2), (128, 3, False, None)] for k in range(3, 18, 2)
-}
-TRUNKS |= {f"cnn224_{k}k": _table224(WIDE224, *[k] * 5) for k in range(3, 14, 2)}
 UNUSED_NORM = ("cnn32", "cnn32_lw3k")
 
 
@@ -133,29 +111,30 @@ class Unused(nn.Identity):
         self.layer = layer
 
 
-def _trunk(table, in_channels, bias):
+def _trunk(table, in_channels, bias, activation=nn.LeakyReLU, every=False):
+    """Convolutions with batch normalisation and activation, of the last one only if ``every``, and with max-pooling."""
     layers = []
-    for channels, kernel, norm, pool in TRUNKS[table]:
-        layers += _block(in_channels, channels, kernel, bias=bias, norm=norm, pool=pool)
+    for place, (channels, kernel, pool) in enumerate(table, 1):
+        layers.append(nn.Conv2d(in_channels, channels, kernel, padding=kernel // 2, bias=bias))
+        layers += [BatchNorm(channels, bias), activation()] if every or place < len(table) else []
+        layers += [nn.MaxPool2d(*pool)] if pool else []
         in_channels = channels
-    return layers, in_channels
+    return layers
 
 
-def _fcdd(table, in_channels, bias=True):
+def _fcdd(name, in_channels, bias=True):
     """Fully convolutional: the trunk, then a 1×1 convolution to one channel, the map."""
-    layers, width = _trunk(table, in_channels, bias)
-    if table in UNUSED_NORM:
-        layers.append(Unused(BatchNorm(width, bias)))
-    return nn.Sequential(*layers, nn.Conv2d(width, 1, 1, bias=bias))
+    width = TRUNKS[name][-1][0]
+    unused = [Unused(BatchNorm(width, bias))] if name in UNUSED_NORM else []
+    return nn.Sequential(*_trunk(TRUNKS[name], in_channels, bias), *unused, nn.Conv2d(width, 1, 1, bias=bias))
 
 
-def _dense(table, hidden, dim, in_channels, bias=True):
-    """The same trunk with a dense head to ``dim`` numbers, for HSC: it knows what, but no longer where."""
-    layers, _ = _trunk(table, in_channels, bias)
-    head = []
+def _dense(table, hidden, dim, in_channels, bias=True, activation=nn.LeakyReLU, every=False):
+    """A trunk with a dense head to ``dim`` numbers, for HSC: it knows what, but no longer where."""
+    layers = [*_trunk(table, in_channels, bias, activation, every), nn.Flatten()]
     for width in hidden:
-        head += [nn.LazyLinear(width, bias=bias), nn.BatchNorm1d(width, eps=1e-4, affine=bias), nn.LeakyReLU()]
-    return nn.Sequential(*layers, nn.Flatten(), *head, nn.LazyLinear(dim, bias=bias))
+        layers += [nn.LazyLinear(width, bias=bias), nn.BatchNorm1d(width, eps=1e-4, affine=bias), activation()]
+    return nn.Sequential(*layers, nn.LazyLinear(dim, bias=bias))
 
 
 def _lenet(channels, hidden, dim, size, in_channels, bias=False, activation="leaky_relu"):
@@ -166,45 +145,33 @@ def _lenet(channels, hidden, dim, size, in_channels, bias=False, activation="lea
     """
     if activation not in ACTIVATIONS:
         raise ValueError(f"unknown activation {activation!r}; known: {', '.join(ACTIVATIONS)}")
-    activation, layers = ACTIVATIONS[activation], []
-    for width in channels:
-        layers += _block(in_channels, width, 5, bias=bias, pool=POOL2, activation=activation)
-        in_channels = width
-    flat = channels[-1] * (size // 2 ** len(channels)) ** 2
-    layers.append(nn.Flatten())
-    for width in hidden:
-        layers += [nn.Linear(flat, width, bias=bias), nn.BatchNorm1d(width, eps=1e-4, affine=bias), activation()]
-        flat = width
-    return nn.Sequential(*layers, nn.Linear(flat, dim, bias=bias))
+    table = [(width, 5, POOL2) for width in channels]
+    network = _dense(table, hidden, dim, in_channels, bias, ACTIVATIONS[activation], every=True)
+    first_forward(network, in_channels, (size, size))
+    return network
 
 
 class Backbone(nn.Sequential):
     """Layers trained on ImageNet, then a new head; a plain sequence, with what the weights ask of their user.
 
     weights: None (random), "imagenet" (torchvision's, downloaded), or a file: a state dict with torchvision's names as
-    .pth or .pt (read without running code), .npz or .safetensors, looked for here and where data lies
-    (:func:`fcdd.datasets.places`). frozen: the first layers are not trained; only where there are weights, as random
-    features are worth training. frozen_statistics: their batch normalisation also keeps the statistics of ImageNet
-    during training. The official FCDD code does not do that: its frozen layers' statistics drift towards the training
-    images, half of them anomalies; ``frozen_statistics=False`` is that reference behaviour. The default keeps them, so
-    that frozen layers are one fixed function: the same in training and scoring, and nothing an outlier can shift.
-
-    ``normalisation`` says which input the weights were trained with: "imagenet" (see
-    :func:`fcdd.augment.fit_normalisation`), or None for random weights, which take any. (The official code feeds VGG
-    LCN instead, and lets the drift make up for it.) Raises ValueError for images that are not RGB or weights that do
+    .pth or .pt (no code in it is run), .npz or .safetensors, here or where data lies (:func:`fcdd.datasets.places`).
+    frozen: given weights, the first layers are not trained; random features are worth training. frozen_statistics:
+    their batch normalisation keeps the statistics of ImageNet, so that they are one fixed function in training and
+    scoring, which no outlier can shift; in the official FCDD code (False) they drift towards the training images, half
+    of them anomalies. ``normalisation``: of the input that the weights were trained with, "imagenet"
+    (:func:`fcdd.augment.fit_normalisation`), or None for random weights, which take any; the official code feeds VGG
+    LCN instead, and lets the drift make up for it. Raises ValueError for images that are not RGB or weights that do
     not fit, FileNotFoundError where there are none.
     """
 
-    def __init__(self, features: nn.Sequential, head, in_channels, weights, source, fixed, frozen, frozen_statistics):
+    def __init__(self, features, head, source, fixed, in_channels, weights=None, frozen=True, frozen_statistics=True):
         if in_channels != 3:
-            raise ValueError(
-                f"expected RGB images, got {in_channels} channel; repeat grey ones, X.expand(-1, 3, -1, -1)"
-            )
+            raise ValueError(f"expected RGB images, got {in_channels} channel; repeat grey ones, X.repeat(1, 3, 1, 1)")
         super().__init__(*features, *head)
-        self.normalisation = None if weights is None else "imagenet"
-        self.fixed = fixed if frozen and weights is not None else 0
-        self.frozen_statistics = frozen_statistics
+        self.normalisation, self.frozen_statistics, self.fixed = None, frozen_statistics, 0
         if weights is not None:
+            self.normalisation, self.fixed = "imagenet", fixed if frozen else 0
             _fill(features, weights, source)
         for layer in list(self)[: self.fixed]:
             layer.requires_grad_(False)
@@ -221,7 +188,7 @@ HUB = "https://download.pytorch.org/models/"
 FILES = {"vgg11_bn": "vgg11_bn-6002323d.pth", "squeezenet1_0": "squeezenet1_0-b66bff10.pth"}
 
 
-def _vgg11bn(in_channels, weights=None, frozen=True, frozen_statistics=True):
+def _vgg11bn(in_channels, **options):
     """VGG11-BN up to its sixth convolution, then 1×1 to one channel; the first four convolutions are frozen."""
     from torchvision.models.vgg import cfgs, make_layers  # here, because torchvision takes a second to import
 
@@ -230,44 +197,40 @@ def _vgg11bn(in_channels, weights=None, frozen=True, frozen_statistics=True):
         if isinstance(layer, nn.Conv2d):  # as torchvision initialises the whole network
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
             nn.init.zeros_(layer.bias)
-    head = [nn.Conv2d(512, 1, 1)]
-    return Backbone(features, head, in_channels, weights, FILES["vgg11_bn"], 15, frozen, frozen_statistics)
+    return Backbone(features, [nn.Conv2d(512, 1, 1)], FILES["vgg11_bn"], 15, in_channels, **options)
 
 
-def _squeezenet(in_channels, weights=None, frozen=True, frozen_statistics=True):
+def _squeezenet(in_channels, **options):
     """SqueezeNet 1.0 up to stride 8, all of it frozen, then two 1×1 convolutions to one channel."""
     from torchvision.models import squeezenet1_0
 
     features = squeezenet1_0().features[:11]
     head = [nn.Conv2d(512, 128, 1), nn.BatchNorm2d(128), nn.LeakyReLU(), nn.Conv2d(128, 1, 1)]
-    return Backbone(features, head, in_channels, weights, FILES["squeezenet1_0"], 11, frozen, frozen_statistics)
+    return Backbone(features, head, FILES["squeezenet1_0"], 11, in_channels, **options)
 
 
-def _hsc_vgg11bn(in_channels, weights=None, frozen=True, frozen_statistics=True):
+def _hsc_vgg11bn(in_channels, **options):
     """All of VGG11-BN but its last three layers: 4096 numbers."""
     from torchvision.models import vgg11_bn
 
     whole = vgg11_bn()
     head = [whole.avgpool, nn.Flatten(), *whole.classifier[:-3]]
-    return Backbone(whole.features, head, in_channels, weights, FILES["vgg11_bn"], 15, frozen, frozen_statistics)
+    return Backbone(whole.features, head, FILES["vgg11_bn"], 15, in_channels, **options)
 
 
 def _fill(features: nn.Sequential, weights, source: str) -> None:
     """Loads the entries ``features.*`` of a state dict; others, of a classifier or of later layers, are not needed."""
-    state = _read_weights(weights, source)
+    state, own = _read_weights(weights, source), features.state_dict()
     if not isinstance(state, dict):
         raise ValueError(f"expected a state dict in {weights}, found a {type(state).__name__}")
-    wanted = features.state_dict()
-    found = {key: state[f"features.{key}"] for key in wanted if f"features.{key}" in state}
     # Counts of batches seen, which some files leave out, have no part in the result.
-    missing = [key for key in wanted if key not in found and not key.endswith("num_batches_tracked")]
-    wrong = [key for key, value in found.items() if value.shape != wanted[key].shape]
-    if missing or wrong:
-        raise ValueError(
-            f"expected the weights of {source} in {weights}: {len(missing)} of {len(wanted)} entries are missing "
-            f"(first {missing[:1]}), {len(wrong)} have another shape (first {wrong[:1]})"
-        )
-    features.load_state_dict(wanted | found)
+    found = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")}
+    found |= {key: state[f"features.{key}"] for key in own if f"features.{key}" in state}
+    wrong = [key for key, value in own.items() if key not in found or found[key].shape != value.shape]
+    if wrong:
+        told = f"{len(wrong)} of {len(own)} entries are missing or of another shape (first: features.{wrong[0]})"
+        raise ValueError(f"expected the weights of {source} in {weights}, but {told}")
+    features.load_state_dict(found)
 
 
 def _read_weights(weights, source: str) -> dict:
@@ -275,25 +238,21 @@ def _read_weights(weights, source: str) -> dict:
         try:
             return torch.hub.load_state_dict_from_url(HUB + source, map_location="cpu", check_hash=True)
         except (OSError, RuntimeError) as error:
-            raise FileNotFoundError(
-                f"{HUB + source} cannot be fetched ({error}); fetch it elsewhere and pass weights='path/to/{source}'"
-            ) from error
+            told = f"{HUB + source} cannot be fetched ({error}); fetch it elsewhere and pass weights='path/to/{source}'"
+            raise FileNotFoundError(told) from error
     path = next((p for p in (folder / weights for folder in (Path(), *places())) if p.is_file()), None)
     if path is None:
         raise FileNotFoundError(f"no weights at {weights}, nor under that name in {', '.join(map(str, places()))}")
     try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
         if path.suffix == ".npz":
             with np.load(path) as arrays:
-                return {key: torch.from_numpy(arrays[key]) for key in arrays}
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
+                return {key: torch.from_numpy(array) for key, array in arrays.items()}
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # each format has its own errors for a damaged file
-        raise ValueError(
-            f"{path} cannot be read as a state dict ({error}); expected .pth, .pt, .npz or .safetensors"
-        ) from error
+        told = f"{path} cannot be read as a state dict ({error}); expected .pth, .pt, .npz or .safetensors"
+        raise ValueError(told) from error
 
 
 NETWORKS = {
@@ -301,9 +260,9 @@ NETWORKS = {
     "fmnist_lenet": partial(_lenet, (16, 32), (128,), 64, 28),
     "cifar10_lenet": partial(_lenet, (32, 64, 128), (), 128, 32),
     **{f"fcdd_{table}": partial(_fcdd, table) for table in TRUNKS},
-    **{f"hsc_{table}": partial(_dense, table, (), 48) for table in ("cnn28", "cnn28_w")},
-    **{f"hsc_{table}": partial(_dense, table, (512,), 64) for table in ("cnn32", "cnn32_s", "cnn32_lw3k")},
-    **{f"hsc_{table}": partial(_dense, table, (1536,), 784) for table in ("cnn224", "cnn224_w")},
+    **{f"hsc_{table}": partial(_dense, TRUNKS[table], (), 48) for table in ("cnn28", "cnn28_w")},
+    **{f"hsc_{table}": partial(_dense, TRUNKS[table], (512,), 64) for table in ("cnn32", "cnn32_s", "cnn32_lw3k")},
+    **{f"hsc_{table}": partial(_dense, TRUNKS[table], (1536,), 784) for table in ("cnn224", "cnn224_w")},
     "fcdd_vgg11bn": _vgg11bn,
     "fcdd_squeezenet": _squeezenet,
     "hsc_vgg11bn": _hsc_vgg11bn,
@@ -318,23 +277,17 @@ def decoder(encoder: nn.Sequential, image_shape: tuple[int, int, int]) -> nn.Mod
     """
     dim = [layer for layer in encoder if isinstance(layer, nn.Linear)][-1].out_features
     if dim % 16:
-        raise ValueError(
-            f"expected an encoder with a multiple of 16 outputs, got {dim}; use a *_lenet or hsc_* network"
-        )
+        raise ValueError(f"expected a *_lenet or hsc_* network with a multiple of 16 outputs, got {dim}")
     widths = [layer.out_channels for layer in encoder if isinstance(layer, nn.Conv2d)]
     pools = sum(isinstance(layer, nn.MaxPool2d) for layer in encoder)
     channels, *size = image_shape
     width, layers = dim // 16, [nn.Unflatten(1, (dim // 16, 4, 4)), nn.LeakyReLU()]
-    for level, out in zip(range(pools, 0, -1), widths[-1 : -pools - 1 : -1], strict=True):
-        layers += [
-            nn.Upsample(size=[side // 2**level for side in size]),
-            nn.ConvTranspose2d(width, out, 5, padding=2, bias=False),
-        ]
-        layers += [BatchNorm(out, affine=False), nn.LeakyReLU()]
+    for level, out in zip(range(pools, -1, -1), [*widths[: -pools - 1 : -1], channels], strict=True):
+        layers.append(nn.Upsample(size=[side // 2**level for side in size]))
+        layers.append(nn.ConvTranspose2d(width, out, 5, padding=2, bias=False))
+        layers += [BatchNorm(out, affine=False), nn.LeakyReLU()] if level else [nn.Sigmoid()]
         width = out
-    return nn.Sequential(
-        *layers, nn.Upsample(size=size), nn.ConvTranspose2d(width, channels, 5, padding=2, bias=False), nn.Sigmoid()
-    )
+    return nn.Sequential(*layers)
 
 
 def parameter_count(network: nn.Module) -> int:
@@ -352,9 +305,8 @@ def first_forward(network: nn.Module, in_channels: int, size: tuple[int, int]) -
         with torch.no_grad():
             return network.eval()(torch.zeros(2, in_channels, *size)).shape
     except RuntimeError as error:
-        raise ValueError(
-            f"the network cannot take images of {size[0]}×{size[1]} px, {in_channels} channels: {error}"
-        ) from error
+        told = f"the network cannot take images of {size[0]}×{size[1]} px, {in_channels} channels: {error}"
+        raise ValueError(told) from error
     finally:
         network.train(training)
 

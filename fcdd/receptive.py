@@ -13,8 +13,8 @@ from torch import Tensor, nn
 class ReceptiveField(NamedTuple):
     """What one pixel of the output map sees, in input pixels.
 
-    extent: side of the square it sees; stride: distance between neighbours' squares; offset: position of the
-    center of the first square (a half where the extent is even).
+    extent: side of the square it sees; stride: from one square to the next; offset: where the center of the first lies
+    (a half where the extent is even).
     """
 
     extent: int
@@ -26,20 +26,19 @@ def receptive_field(network: nn.Module) -> ReceptiveField:
     """Receptive field of a network whose convolutions, poolings and paddings follow one another.
 
     Layer by layer, with kernel k, stride t, padding p on the left: ``offset += ((k-1)/2 - p)·j; extent += (k-1)·j;
-    j *= t``, where j is the stride so far. Padding on the right and rounding up (``ceil_mode``) add map pixels, which
-    look beyond the border, and change none of the three. Layers may be nested in ``torch.nn.Sequential``; of a module
-    that names its ``main_branch`` (a residual block) that branch counts, as the skip connection sees one pixel of the
-    same square; of SqueezeNet's Fire modules the wider branch counts.
-
-    Raises ValueError for layers that see the whole image (dense, adaptive pooling), are not square, or whose order
-    cannot be known: a module with a ``forward`` of its own may skip or branch.
+    j *= t``, where j is the stride so far. Padding on the right and rounding up (``ceil_mode``) add map pixels that
+    look beyond the border, and change none of the three. ``torch.nn.Sequential`` may be nested. Of a module that names
+    its ``main_branch`` (a residual block) that branch counts, as the skip connection sees one pixel of the same
+    square; of SqueezeNet's Fire modules the wider one. Raises ValueError for layers that see the whole image (dense,
+    adaptive pooling), are not square, or whose order is unknown: a ``forward`` of its own may skip or branch.
     """
     extent, stride, offset = 1, 1, 0.0
     for layer in _in_order(network):
+        p = _square(layer, "padding")
         if isinstance(layer, PADDINGS):
-            offset -= _left(layer) * stride
+            offset -= p * stride
             continue
-        k, t, p, d = (_square(layer, name) for name in ("kernel_size", "stride", "padding", "dilation"))
+        k, t, d = (_square(layer, name) for name in ("kernel_size", "stride", "dilation"))
         offset += (d * (k - 1) / 2 - p) * stride
         extent += d * (k - 1) * stride
         stride *= t
@@ -78,23 +77,19 @@ def _in_order(layer: nn.Module) -> list[nn.Module]:
     )
 
 
-def _left(layer: nn.Module) -> int:
-    """By how many pixels a padding layer moves the image, right and down alike."""
-    left, _, top, _ = layer.padding
-    if left != top:
-        raise ValueError(f"expected as much padding on the left as at the top, found {left} and {top} in {layer}")
-    return left
-
-
 def _square(layer: nn.Module, name: str) -> int:
+    """What holds across and down alike; of the paddings of a padding layer those on the left and at the top."""
     value = getattr(layer, name, 1)
     if isinstance(value, str):
         raise ValueError(f"expected convolutions and poolings with numeric padding, found {layer}")
-    if isinstance(value, tuple):
-        if len(set(value)) > 1:
-            raise ValueError(f"expected a square {name}, found {value} in {layer}")
-        return value[0]
-    return value
+    if isinstance(value, int):
+        return value
+    if len(value) == 4 and value[0] != value[2]:
+        what = f"as much padding on the left as at the top, found {value[0]} and {value[2]}"
+        raise ValueError(f"expected {what} in {layer}")
+    if len(value) == 2 and value[0] != value[1]:
+        raise ValueError(f"expected a square {name}, found {value} in {layer}")
+    return value[0]
 
 
 def default_sigma(extent: int) -> float:
@@ -110,9 +105,7 @@ def gaussian_kernel(extent: int, sigma: float, *, device=None) -> Tensor:
     odd = extent - (extent + 1) % 2
     steps = torch.arange(odd, dtype=torch.float32, device=device) - (odd - 1) / 2  # MPS has no float64
     kernel = torch.exp(-(steps**2) / (2 * sigma**2))
-    if odd == extent:
-        return kernel
-    return torch.cat([kernel[: odd // 2 + 1], kernel[odd // 2 :]]) / 2
+    return kernel if odd == extent else torch.cat([kernel[: odd // 2 + 1], kernel[odd // 2 :]]) / 2
 
 
 def upsample(maps: Tensor, field: ReceptiveField, size: int | tuple[int, int], sigma: float | None = None) -> Tensor:
@@ -125,10 +118,10 @@ def upsample(maps: Tensor, field: ReceptiveField, size: int | tuple[int, int], s
     """
     if maps.ndim != 4 or maps.shape[1] != 1:
         raise ValueError(f"expected maps of shape (N, 1, u, v), got {tuple(maps.shape)}")
-    height, width = (size, size) if isinstance(size, int) else size
+    size = (size, size) if isinstance(size, int) else size
     sigma = default_sigma(field.extent) if sigma is None else sigma
-    rows = _placement(maps.shape[2], height, field, sigma, maps)
-    columns = _placement(maps.shape[3], width, field, sigma, maps)
+    sides = zip(maps.shape[2:], size, strict=True)
+    rows, columns = (_placement(n, side, field, sigma, maps) for n, side in sides)
     return rows @ maps @ columns.T
 
 

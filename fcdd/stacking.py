@@ -1,8 +1,8 @@
 """Many networks of one architecture as one: their channels lie side by side, so that all train in the time of a few.
 
-A convolution becomes one with groups, a dense layer a batched matrix product; every other layer works on each channel
-or pixel by itself and stays as it is. Small networks leave most of a processor idle: there the stack is faster than
-one after another. Wide ones fill it alone. Taught in: chapter 08.
+A convolution becomes one with groups, a dense layer a batched matrix product; other layers work on each channel or
+pixel by itself and stay as they are. Small networks leave most of a processor idle: there the stack is faster than one
+after another. Wide ones fill it alone. Taught in: chapter 08.
 """
 
 import copy
@@ -17,8 +17,7 @@ from .networks import BatchNorm, Unused
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, BatchNorm)
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
-# They treat each channel by itself.
-PLAIN = (
+PLAIN = (  # they treat each channel by itself
     *(nn.LeakyReLU, nn.ReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Softplus, nn.Tanh, nn.Sigmoid, nn.Identity, Unused),
     *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Upsample),
 )
@@ -27,9 +26,9 @@ PLAIN = (
 class Stack(nn.Module):
     """M networks of one architecture as one: (M·B, C, H, W) images, the first B for the first network, and so on.
 
-    The output is in the same order. The parameters hold those of all members, and members look into them: what the
-    stack learns, they know. Until :meth:`release`, a member cannot be saved. Raises ValueError for networks that are
-    not alike, or have layers that cannot be stacked.
+    The output is in the same order. Members look into the stack's parameters: what it learns, they know. Until
+    :meth:`release`, a member cannot be saved. Raises ValueError for networks that are not alike, or have layers that
+    cannot be stacked.
     """
 
     def __init__(self, members: Sequence[nn.Module]):
@@ -67,11 +66,9 @@ class Stack(nn.Module):
         if type(first) is nn.Sequential or getattr(first, "stackable", False):
             inside = {name: self._beside([layer._modules[name] for layer in layers]) for name in first._modules}
             return self._twin(layers, _modules=inside)
-        if type(first) in CONVOLUTIONS:
-            widths = {"in_channels": first.in_channels, "out_channels": first.out_channels, "groups": first.groups}
-            return self._twin(layers, **{name: count * width for name, width in widths.items()})
-        if type(first) in BATCH_NORMS:
-            return self._twin(layers, num_features=count * first.num_features)
+        if type(first) in (*CONVOLUTIONS, *BATCH_NORMS):
+            widths = ("in_channels", "out_channels", "groups", "num_features")
+            return self._twin(layers, **{name: count * getattr(first, name) for name in widths if hasattr(first, name)})
         if type(first) is nn.Linear:
             return Dense(count, self._twin(layers))
         if type(first) is nn.Unflatten and first.dim == 1:
@@ -85,13 +82,11 @@ class Stack(nn.Module):
 
     def _twin(self, layers: Sequence[nn.Module], **changes) -> nn.Module:
         """A copy of the first layer with the parameters and buffers of all."""
-        twin, first = copy.copy(layers[0]), layers[0]
+        twin = copy.copy(layers[0])
         vars(twin).update(changes)
         for kind in ("_parameters", "_buffers"):
-            joined = {
-                name: self._joined([getattr(layer, kind)[name] for layer in layers]) for name in getattr(first, kind)
-            }
-            vars(twin)[kind] = joined
+            own = [getattr(layer, kind) for layer in layers]
+            setattr(twin, kind, {name: self._joined([tensors[name] for tensors in own]) for name in own[0]})
         return twin
 
     def _joined(self, tensors: Sequence[Tensor | None]) -> Tensor | None:
@@ -103,10 +98,10 @@ class Stack(nn.Module):
             raise ValueError("a layer that is used twice cannot be stacked; train its networks one after another")
         # A number, of batches seen, is the same for all.
         whole = torch.cat([t.detach() for t in tensors]) if first.ndim else first.detach().clone()
-        for k, tensor in enumerate(tensors):
-            if first.ndim:
-                tensor.data = whole[k * len(first) : (k + 1) * len(first)]
-            self.shared.append((tensor, whole))
+        self.shared += [(tensor, whole) for tensor in tensors]
+        if first.ndim:
+            for tensor, part in zip(tensors, whole.chunk(self.count), strict=True):
+                tensor.data = part
         return nn.Parameter(whole, first.requires_grad) if isinstance(first, nn.Parameter) else whole
 
 
@@ -149,10 +144,8 @@ def stackable(network: nn.Module, image_shape: tuple[int, int, int]) -> bool:
     return True
 
 
-# On a CPU more networks gain nothing, and a wide one fills the cores alone: both measured, see the page on speed.
-MOST, WIDE = 5, 128
-# What a step needs, in activations of the forward pass: they, their gradients, and what layers need to work in.
-FACTOR = 3
+MOST, WIDE = 5, 128  # on a CPU more networks gain nothing, and a wide one fills the cores alone: see the page on speed
+FACTOR = 3  # what a step needs, in activations of the forward pass: they, their gradients, and room for layers to work
 
 
 def stack_size(network: nn.Module, image_shape: tuple[int, int, int], batch_size: int, data: int, device) -> int:

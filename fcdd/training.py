@@ -1,8 +1,8 @@
 """One training loop for all deep detectors, and the batched forward pass for scoring.
 
-The data set lies on the device as uint8; outliers are mixed in, images augmented and normalised batch by batch with
-tensor operations. Several models of one architecture train at once when their batches lie end to end: each sees the
-images and random numbers that it would see alone. Taught in: chapter 02 (the loop), 04 (outlier exposure) and 08.
+The data set lies on the device as uint8; outliers are mixed in, images augmented and normalised batch by batch.
+Several models of one architecture train at once when their batches lie end to end: each sees the images and random
+numbers that it would see alone. Taught in: chapter 02 (the loop), 04 (outlier exposure) and 08.
 """
 
 import math
@@ -21,15 +21,12 @@ from .augment import Draws, Normalisation, draw, papers_recipe
 def pick_device(device: str = "auto") -> torch.device:
     """``"auto"``: CUDA, then MPS, then CPU; or the device named. Raises ValueError if it cannot be used here."""
     if device == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        return torch.device(name)
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"device {device!r} cannot be used here ({reason}); expected auto, cpu, cuda or mps"
-        ) from error
+        told = f"device {device!r} cannot be used here ({str(error).splitlines()[0]}); expected auto, cpu, cuda or mps"
+        raise ValueError(told) from error
     return torch.device(device)
 
 
@@ -61,33 +58,26 @@ class Schedule:
         if self.optimizer not in ("adam", "sgd"):
             raise ValueError(f"unknown optimizer {self.optimizer!r}; known: adam, sgd")
         if self.epochs < 1 or self.batch_size < 2 or self.learning_rate <= 0:
-            raise ValueError(
-                "expected epochs >= 1, batch_size >= 2 and learning_rate > 0, "
-                f"got {self.epochs}, {self.batch_size} and {self.learning_rate}"
-            )
+            got = f"{self.epochs}, {self.batch_size} and {self.learning_rate}"
+            raise ValueError(f"expected epochs >= 1, batch_size >= 2 and learning_rate > 0, got {got}")
 
     def make(self, network: nn.Module):
         """The optimiser of ``network`` and its learning-rate schedule."""
         weights = [p for p in network.parameters() if p.requires_grad]
-        options = {"lr": self.learning_rate, "weight_decay": self.weight_decay, "fused": True}  # one pass over them
-        if self.optimizer == "adam":
-            optimizer = torch.optim.Adam(weights, **options)
-        else:
-            optimizer = torch.optim.SGD(weights, **options, momentum=0.9, nesterov=True)
-
-        def factor(epoch: int) -> float:
-            return self.decay**epoch * 0.1 ** sum(epoch >= m for m in self.milestones)
-
-        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        kind = torch.optim.Adam if self.optimizer == "adam" else partial(torch.optim.SGD, momentum=0.9, nesterov=True)
+        optimizer = kind(weights, lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)  # in one pass
+        return optimizer, torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda epoch: self.decay**epoch * 0.1 ** sum(epoch >= m for m in self.milestones)
+        )
 
 
 @dataclass
 class Batches:
     """Endless source of training batches: shuffled, part of the nominal images replaced by outliers, augmented.
 
-    images (N, C, H, W), y (N,), masks (N, 1, H, W) or None, all on one device. ``exposure`` is a source of outliers
-    (see :mod:`fcdd.exposure`) that replaces each nominal image with probability ``share``. For several models, see
-    :func:`end_to_end`: images, y and masks lie end to end, each model has its generator.
+    images (N, C, H, W), y (N,), masks (N, 1, H, W) or None, all on one device. ``exposure``, a source of outliers
+    (:mod:`fcdd.exposure`), replaces each nominal image with probability ``share``. Of several models images, y and
+    masks lie end to end, and each has its generator (:func:`end_to_end`).
     """
 
     images: Tensor
@@ -109,8 +99,8 @@ class Batches:
         Of several models a batch holds ``batch_size`` images each, those of the first model first.
         """
         device, count = self.images.device, len(self.images) // self.models
-        shuffle = [self.generator] if self.models == 1 else self.generator
-        order = torch.stack([torch.randperm(count, generator=one, device=device) for one in shuffle])
+        generators = [self.generator] if isinstance(self.generator, Generator) else self.generator
+        order = torch.stack([torch.randperm(count, generator=one, device=device) for one in generators])
         order += count * torch.arange(self.models, device=device)[:, None]
         for chosen in order.split(batch_size, 1):
             if chosen.shape[1] > 1 or count == 1:
@@ -123,9 +113,9 @@ class Batches:
             swap = draw(torch.rand, (len(x),), self.generator, x.device) < self.share
             swap &= y >= 0  # labelled anomalies stay
             outliers, where = self.exposure(x, self.generator)
-            x, y = torch.where(swap[:, None, None, None], outliers, x), torch.where(swap, -1, y)
-            if masks is not None:
-                masks = torch.where(swap[:, None, None, None], True if where is None else where, masks)
+            y, swap = torch.where(swap, -1, y), swap[:, None, None, None]
+            x = torch.where(swap, outliers, x)
+            masks = None if masks is None else torch.where(swap, True if where is None else where, masks)
         if self.augment is not None:
             x, masks = self.augment(x, masks, self.generator)
         return self.prepare(x), y, masks
@@ -137,12 +127,12 @@ def end_to_end(batches: Sequence[Batches]) -> Batches:
     Raises ValueError unless all have as many images, of one shape and type, with or without masks and outliers, and
     one kind of normalisation and augmentation.
     """
-    if len(batches) == 1:
-        return batches[0]
     first = batches[0]
+    if len(batches) == 1:
+        return first
     kinds = {
         (tuple(b.images.shape), b.images.dtype, b.masks is None, b.exposure is None, b.share, b.augment)
-        + ((b.prepare.contrast,) if isinstance(b.prepare, Normalisation) else (b.prepare,))
+        + (b.prepare[:1] if isinstance(b.prepare, Normalisation) else (b.prepare,))
         for b in batches
     }
     if len(kinds) > 1:
@@ -150,21 +140,19 @@ def end_to_end(batches: Sequence[Batches]) -> Batches:
             "expected models with the same number, shape and type of images, masks and outliers for all or none, and "
             f"one kind of normalisation and augmentation, got {len(kinds)} kinds; train them one after another"
         )
-    prepare = first.prepare
+    prepare, augment = first.prepare, first.augment
     if isinstance(prepare, Normalisation):
-        constants = (torch.stack([getattr(b.prepare, name) for b in batches]) for name in ("shift", "scale"))
-        prepare = Normalisation(prepare.contrast, *constants)
-    return Batches(
-        torch.cat([b.images for b in batches]),
-        torch.cat([b.y for b in batches]),
-        prepare,
-        [b.generator for b in batches],
-        None if first.masks is None else torch.cat([b.masks for b in batches]),
-        None if first.exposure is None else _in_parts([b.exposure for b in batches]),
-        first.share,
-        # The other recipes draw as they go, so that they are called for each model.
-        first.augment if first.augment in (None, papers_recipe) else _in_parts([first.augment] * len(batches)),
-    )
+        shifts, scales = zip(*(b.prepare[1:] for b in batches), strict=True)
+        prepare = Normalisation(prepare.contrast, torch.stack(shifts), torch.stack(scales))
+    if augment not in (None, papers_recipe):  # the others draw as they go: they are called for each model
+        augment = _in_parts([augment] * len(batches))
+    exposure = None if first.exposure is None else _in_parts([b.exposure for b in batches])
+    images, y, masks = map(_joined, zip(*((b.images, b.y, b.masks) for b in batches), strict=True))
+    return Batches(images, y, prepare, [b.generator for b in batches], masks, exposure, first.share, augment)
+
+
+def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+    return None if parts[0] is None else torch.cat(parts)
 
 
 def _in_parts(functions: Sequence[Callable]) -> Callable:
@@ -172,9 +160,9 @@ def _in_parts(functions: Sequence[Callable]) -> Callable:
 
     def apply(*arguments):
         *tensors, generators = arguments
-        parts = zip(*([None] * len(functions) if t is None else t.chunk(len(functions)) for t in tensors), strict=True)
-        results = [f(*part, g) for f, part, g in zip(functions, parts, generators, strict=True)]
-        return tuple(None if part[0] is None else torch.cat(part) for part in zip(*results, strict=True))
+        parts = ([None] * len(functions) if t is None else t.chunk(len(functions)) for t in tensors)
+        results = [f(*part) for f, *part in zip(functions, *parts, generators, strict=True)]
+        return tuple(map(_joined, zip(*results, strict=True)))
 
     return apply
 
@@ -197,40 +185,31 @@ def _epoch(network, loss, batches, batch_size, optimizer, half, after_batch) -> 
 
 
 def train(
-    network: nn.Module,
-    loss: Callable,
-    batches: Batches,
-    schedule: Schedule,
-    *,
-    after_batch=None,
-    title="training",
-    bar: tqdm | None = None,
-) -> list[float] | list[list[float]]:
+    network: nn.Module, loss, batches: Batches, schedule: Schedule, *, after_batch=None, title="training", bar=None
+) -> list:
     """Minimises the mean of ``loss(outputs, y, masks)`` → (N,) over ``network``; returns the loss of every epoch.
 
     With the ``batches`` of several models ``network`` is their :class:`fcdd.stacking.Stack`, each mean runs over the
     images of one model, and there is a list of losses for each; all share the schedule. ``after_batch(epoch,
     outputs)`` is called after every step (Deep SVDD's radius lives there). The network is left in evaluation mode.
-    Losses stay on the device until an epoch ends. ``bar`` counts the epochs of all models, if it is not to be one of
-    its own. Raises FloatingPointError if a loss is not finite, naming the epoch.
+    ``bar`` counts the epochs of all models, if it is not to be one of its own. Raises FloatingPointError if a loss is
+    not finite, naming the epoch.
     """
     optimizer, decay = schedule.make(network)
-    half = mixed_precision(batches.images.device)
-    history = []
-    with (
-        progress(schedule.epochs * batches.models, title) if bar is None else nullcontext(bar) as bar,
-        repeatable(batches.generator, batches.images.device),
-    ):
+    device, models, history = batches.images.device, batches.models, []
+    half = mixed_precision(device)
+    bars = progress(schedule.epochs * models, title) if bar is None else nullcontext(bar)
+    with bars as bar, repeatable(batches.generator, device):
         for epoch in range(schedule.epochs):
             after = after_batch and partial(after_batch, epoch)
             history.append(_epoch(network, loss, batches, schedule.batch_size, optimizer, half, after).tolist())
             decay.step()
-            bar.update(batches.models)
-            bar.set_postfix(loss=f"{sum(history[-1]) / batches.models:.4g}", refresh=False)
+            bar.update(models)
+            bar.set_postfix(loss=f"{sum(history[-1]) / models:.4g}", refresh=False)
             refuse_infinite(history[-1], epoch)
     network.eval()
     histories = [list(losses) for losses in zip(*history, strict=True)]
-    return histories if batches.models > 1 else histories[0]
+    return histories if models > 1 else histories[0]
 
 
 @contextmanager
@@ -251,25 +230,22 @@ def progress(epochs: int, title: str) -> tqdm:
 
 def refuse_infinite(losses: list[float], epoch: int) -> None:
     """Raises FloatingPointError if a model's loss is not finite; ``epoch`` counts from 0."""
-    wrong = [k for k, loss in enumerate(losses) if not math.isfinite(loss)]
+    wrong = {str(k): loss for k, loss in enumerate(losses, 1) if not math.isfinite(loss)}
     if wrong:
-        which = f" of model {', '.join(str(k + 1) for k in wrong)} of {len(losses)}" if len(losses) > 1 else ""
-        raise FloatingPointError(
-            f"the loss{which} became {losses[wrong[0]]} in epoch {epoch + 1}; try a smaller learning_rate"
-        )
+        which = f" of model {', '.join(wrong)} of {len(losses)}" if len(losses) > 1 else ""
+        told = f"the loss{which} became {[*wrong.values()][0]} in epoch {epoch + 1}; try a smaller learning_rate"
+        raise FloatingPointError(told)
 
 
-def forward(
-    network: nn.Module, images: Tensor, prepare: Callable, device, *, head: Callable | None = None, batch_size=512
-):
+def forward(network: nn.Module, images: Tensor, prepare: Callable, device, *, head=None, batch_size=512):
     """Outputs of the network in evaluation mode for all ``images``, batch by batch, gathered on the CPU.
 
     ``head`` is applied to every batch of outputs on the device, to keep what is gathered small.
     """
     network.eval()
+    head, parts = head or nn.Identity(), []
     with torch.inference_mode():
-        parts = []
         for x in images.split(batch_size):
             outputs = network(prepare(x.to(device)).contiguous(memory_format=torch.channels_last))
-            parts.append((outputs if head is None else head(outputs)).cpu())
+            parts.append(head(outputs).cpu())
     return torch.cat(parts)
