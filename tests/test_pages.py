@@ -5,7 +5,6 @@ The fixture ``book`` (conftest.py) is the folder of the rendered book.
 
 import functools
 import http.server
-import shutil
 import threading
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,7 +13,6 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WIDTHS = (1280, 390)  # px: a laptop, a telephone
 TOLERANCE = 1  # px; fractional widths are rounded up
 
@@ -82,18 +80,6 @@ def address(book):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """The system's Chromium."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pages are not looked at")
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        pytest.skip(f"none of {', '.join(BROWSERS)} is installed: pages are not looked at")
-    with sync_api.sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        yield playwright.chromium.launch(executable_path=program, args=arguments)
 
 
 class Visit:
