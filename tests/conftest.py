@@ -35,7 +35,7 @@ SLOW = {"book", "copied"}
 MEDIUM = {
     "test_baselines.py", "test_benchmarks.py", "test_chapters.py", "test_chapters_01_02.py", "test_cli.py",
     "test_detectors.py", "test_engine.py", "test_export.py", "test_gpu.py", "test_memory.py", "test_mvtec.py",
-    "test_numbers.py", "test_package.py", "test_patches.py", "test_stacking.py", "test_training.py",
+    "test_numbers.py", "test_package.py", "test_patches.py", "test_quiz.py", "test_stacking.py", "test_training.py",
 }  # fmt: skip
 
 
