@@ -12,6 +12,9 @@ _DRAWN += ["ch06_localisation", "ch07_clever_hans", "ch08_study", "ch09_beyond"]
 MOVED = {  # old name → where its contents are now; CHANGELOG.md lists the same
     "fcdd.baselines": ["fcdd_study.baselines"],
     "fcdd.datasets.defects": ["fcdd_study.defects"],
+    "fcdd.datasets.imagenet": ["fcdd_study.imagenet"],
+    "fcdd.datasets.omniglot": ["fcdd_study.omniglot"],
+    "fcdd.datasets.voc": ["fcdd_study.voc"],
     "fcdd.datasets.textures": ["fcdd_study.textures"],
     "fcdd.export": ["fcdd.scores", "fcdd.onnx"],
     "fcdd.plots": ["fcdd.figures", *(f"fcdd_study.figures.{name}" for name in _DRAWN)],

@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fcdd import datasets, exposure
-from fcdd.datasets import DataError, Entry, archives, cifar, fetch, folders, idx, imagenet, overlaps, voc
+from fcdd.datasets import DataError, Entry, archives, cifar, fetch, folders, idx, overlaps
+from fcdd_study import imagenet, voc
 
 DEBIAN = Path("/usr/share/datasets")
 SHARED = Path(__file__).parents[2] / "shared" / "data"

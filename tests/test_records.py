@@ -267,7 +267,7 @@ SOME = {
     ("fcdd_study/textures.py", {"textures", "fcdd-semi"}),
     ("fcdd/datasets/cifar.py", {"exposed"}),
     ("fcdd/datasets/idx.py", {"deep-svdd", "exposed"}),
-    ("fcdd/datasets/imagenet.py", set()), ("fcdd/svdd.py", set()),
+    ("fcdd_study/imagenet.py", set()), ("fcdd/svdd.py", set()),
     ("fcdd_study/records.py", set()), ("fcdd_study/hashes.py", set()), ("fcdd_study/statistics.py", set()),
     *((file, set(SOME)) for file in ("fcdd/metrics.py", "fcdd/training.py", "fcdd_study/protocol.py")),
 ])  # fmt: skip

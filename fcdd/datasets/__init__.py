@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 import numpy as np
 import torch
 
-from . import cifar, idx, imagenet, mvtec, omniglot, voc
+from . import cifar, idx, mvtec
 from .fetch import DataError, Entry, find, locate, places
 from .folders import Pictures, class_folders, folder, image_folder, original_masks, pictures
 from .overlaps import overlapping
@@ -24,7 +24,7 @@ __all__ = [
     "load_all", "names", "one_vs_rest", "original_masks", "pictures", "places", "where",
 ]  # fmt: skip
 
-FAMILIES = (idx, cifar, imagenet, mvtec, omniglot, voc)
+FAMILIES = (idx, cifar, mvtec)
 MOST = 20e9  # bytes of exposure that load_all takes into memory
 
 

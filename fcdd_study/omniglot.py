@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from .archives import BROKEN
-from .fetch import DataError, listed, verify
-from .folders import Pictures, squeeze
-from .split import complete
+from fcdd.datasets.archives import BROKEN
+from fcdd.datasets.fetch import DataError, listed, verify
+from fcdd.datasets.folders import Pictures, squeeze
+from fcdd.datasets.split import complete
 
 
 def _ink(image: Image.Image, size) -> Image.Image:

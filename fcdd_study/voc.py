@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 
 import torch
 
-from .fetch import FACTS, DataError, listed
-from .folders import Pictures
+from fcdd.datasets.fetch import FACTS, DataError, listed
+from fcdd.datasets.folders import Pictures
 
 CLASSES = tuple(FACTS["voc"]["classes"])
 

@@ -6,10 +6,10 @@ None of it may be passed on, so nothing is fetched. ImageNet-30: Hendrycks et al
 from functools import partial
 from pathlib import Path
 
-from .archives import unpack
-from .fetch import FACTS, listed
-from .folders import crop, read_classes, read_tree, squeeze
-from .split import complete
+from fcdd.datasets.archives import unpack
+from fcdd.datasets.fetch import FACTS, listed
+from fcdd.datasets.folders import crop, read_classes, read_tree, squeeze
+from fcdd.datasets.split import complete
 
 THIRTY = FACTS["imagenet-30"]["classes"]
 
