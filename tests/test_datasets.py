@@ -85,7 +85,7 @@ def test_the_embedded_subset_can_be_made_again(monkeypatch, tmp_path):
     monkeypatch.setattr(idx, "EMBEDDED", tmp_path / "small.npz")
     files = idx_files(2500)
     put(tmp_path / "cache" / "fashion-mnist", files)
-    runpy.run_module("fcdd.datasets.embedded.make_fashion_mnist_small")
+    runpy.run_module("fcdd_study.make_fashion_mnist_small")
     images, labels = (
         np.frombuffer(files[f"test_{kind}"], np.uint8, offset=k) for kind, k in (("images", 16), ("labels", 8))
     )
@@ -95,7 +95,7 @@ def test_the_embedded_subset_can_be_made_again(monkeypatch, tmp_path):
         )
         np.testing.assert_array_equal(made["test_images"], images.reshape(-1, 1, 28, 28)[:2000])
     readme = Path(datasets.__file__).parent / "embedded" / "README.md"
-    assert "`make_fashion_mnist_small.py`" in readme.read_text(encoding="utf-8")
+    assert "make_fashion_mnist_small.py" in readme.read_text(encoding="utf-8")
 
 
 def test_changed_embedded_file(monkeypatch, tmp_path):

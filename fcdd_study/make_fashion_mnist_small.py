@@ -1,7 +1,7 @@
 """Makes the subset of Fashion-MNIST inside the package: the first 1,000 training and 200 test images of every class.
 
-Run it where the official files are found: python -m fcdd.datasets.embedded.make_fashion_mnist_small
-It prints the sha256 that fcdd/datasets/idx.py holds; the same files give the same bytes.
+Run it where the official files are found: python -m fcdd_study.make_fashion_mnist_small
+It prints the sha256 that fcdd/datasets/registry.yml holds; the same files give the same bytes.
 """
 
 import hashlib
