@@ -107,27 +107,20 @@ def choose(n: int, fpr: float) -> dict:
     return {}
 
 
-def held_out(nominal, share: float, seed: int, groups=None) -> np.ndarray:
-    """(N,) boolean: which of the ``nominal`` samples (N,) are set aside, a ``share`` of them, whole groups if given."""
-    if not 0 < share < 1:
+def parts(nominal, seed: int, groups=None, *, share: float = 0.0, count: int = 0) -> list[np.ndarray]:
+    """Parts of the ``nominal`` samples, (N,) boolean each, drawn by ``seed``: one of a ``share``, or ``count`` disjoint
+    ones; groups stay whole. Raises ValueError where there are too few samples or groups."""
+    if not 0 <= share < 1:
         raise ValueError(f"expected a share held out between 0 and 1, got {share}")
-    return parts(nominal, max(2, round(1 / share)), seed, groups, share)[0]
-
-
-def parts(nominal, count: int, seed: int, groups=None, share: float | None = None) -> list[np.ndarray]:
-    """``count`` disjoint parts of the ``nominal`` samples, (N,) boolean each, drawn by ``seed``; groups stay whole.
-
-    With ``share`` only the first part, of that share. Raises ValueError where there are too few samples or groups.
-    """
     nominal = np.asarray(nominal, bool)
     places = np.flatnonzero(nominal)
     if groups is not None and len(groups) != len(nominal):
         raise ValueError(f"expected one group for each of the {len(nominal)} images, got {len(groups)}")
     unit = np.arange(len(places)) if groups is None else np.unique(np.asarray(groups)[places], return_inverse=True)[1]
     number = int(unit.max()) + 1 if len(unit) else 0
-    if count < 2 or number < count and not (share and number > 1):
+    if number < (least := 2 if share else max(2, count)):
         what = "good images" if groups is None else "groups of good images"
-        raise ValueError(f"expected at least {max(2, count)} {what} to divide into parts, got {number}")
+        raise ValueError(f"expected at least {least} {what} to divide into parts, got {number}")
     order = np.random.default_rng(seed).permutation(number)
     cut = [order[: max(1, round(share * number))]] if share else np.array_split(order, count)
     return [np.isin(np.arange(len(nominal)), places[np.isin(unit, part)]) for part in cut]

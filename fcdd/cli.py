@@ -169,6 +169,5 @@ def data(
             if name:
                 raise
             found = "[dim]not found[/]"
-        classes = datasets.REGISTRY[each].classes
-        table.add_row(each, str(len(classes)) if classes else "as found", found)
+        table.add_row(each, str(len(datasets.REGISTRY[each].classes or ()) or "as found"), found)
     console.print(table)

@@ -60,8 +60,6 @@ class DeepDetector(ScoreMixin, BaseEstimator):
                 setattr(self, name, value.to(self.device_))
         return self
 
-    # ---- what a detector may have of its own ----
-
     def _check(self):
         if not 0 < self.nu <= 1:
             raise ValueError(f"expected 0 < nu <= 1, got {self.nu}")
@@ -91,8 +89,6 @@ class DeepDetector(ScoreMixin, BaseEstimator):
     def _rounding(self) -> float:
         """Scores below this are rounding errors of a network that maps every image to the center."""
         return 0.0
-
-    # ---- from images to a fitted network ----
 
     def _inputs(self, X, y=None, masks=None) -> tuple:
         """The images, labels and masks to learn from, checked, and the parameters with them."""
@@ -165,8 +161,6 @@ class DeepDetector(ScoreMixin, BaseEstimator):
         refuse_collapse(scores, type(self).__name__, self._rounding(), exposure.distinct(nominal))
         self.offset_ = -float(np.quantile(scores, 1 - self.nu))
         self._after(scores)
-
-    # ---- scoring and files ----
 
     def _images(self, X):
         check_is_fitted(self, "network_")

@@ -27,16 +27,16 @@ class ScoreMixin(OutlierMixin):
         (N,) keeps what is alike on one side. Returns self. Raises ValueError for another shape, type or range, and for
         too few images to calibrate on; RuntimeError if a network has learnt a constant.
         """
+        labels = None if y is None or groups is None else np.asarray(y)
         X, y, masks = self._inputs(X, y, masks)
+        if labels is not None and len(labels) > len(y):  # some detectors leave labelled anomalies out
+            groups = np.asarray(groups)[labels >= 0]
         nominal = np.asarray(y) >= 0
         if held_out and folds:
             raise ValueError("expected held_out or folds, got both; folds are for few images")
-        if held_out:
-            out = [calibration.held_out(nominal, held_out, self.seed, groups)]
-        elif folds:
-            out = calibration.parts(nominal, folds, self.seed, groups)
-        else:
+        if not held_out and not folds:
             return self._learn(X, y, masks)
+        out = calibration.parts(nominal, self.seed, groups, share=held_out, count=folds)
         scored = np.any(out, axis=0)
         groups = None if groups is None else np.asarray(groups)[scored]
         calibration.units(int(scored.sum()), groups, self.nu)  # before hours of training

@@ -93,9 +93,9 @@ def test_a_group_weighs_the_same_however_large():
     (lambda: calibration.calibrate([1.0, np.nan] * 20), "expected finite scores, got 20 others of 40"),
     (lambda: calibration.calibrate(np.arange(40), 0), "between 0 and 1, got 0"),
     (lambda: calibration.calibrate(np.arange(40), 0.1, ["a"]), "one group for each of the 40 images, got 1"),
-    (lambda: calibration.parts(np.ones(3), 5, 0), "at least 5 good images to divide into parts, got 3"),
-    (lambda: calibration.held_out(np.ones(9), 0.2, 0, ["a"] * 9), "at least 5 groups of good images .* got 1"),
-    (lambda: calibration.held_out(np.ones(9), 1.5, 0), "a share held out between 0 and 1, got 1.5"),
+    (lambda: calibration.parts(np.ones(3), 0, count=5), "at least 5 good images to divide into parts, got 3"),
+    (lambda: calibration.parts(np.ones(9), 0, ["a"] * 9, share=0.2), "at least 2 groups of good images .* got 1"),
+    (lambda: calibration.parts(np.ones(9), 0, share=1.5), "a share held out between 0 and 1, got 1.5"),
 ])  # fmt: skip
 def test_what_cannot_be_kept_is_refused(call, text):
     with pytest.raises(ValueError, match=text):
@@ -120,7 +120,7 @@ def test_held_out_images_are_not_learnt_from(name, boots, tmp_path):
     """The same network as that of the rest alone, and a threshold from what was set aside; files keep the promise."""
     X, y = boots.train.images[:150], torch.zeros(150)
     y[::15] = -1
-    out = calibration.held_out(y.numpy() >= 0, 0.2, 3)
+    (out,) = calibration.parts(y.numpy() >= 0, 3, share=0.2)
     detector = make(name, seed=3, nu=0.1).fit(X, y, held_out=0.2)
     assert out.sum() == 28 == detector.calibration_.images and not (y[out] < 0).any()
     alone = make(name, seed=3, nu=0.1).fit(X[~out], y[~out]).calibrate(X[out], fpr=0.1)
@@ -132,10 +132,19 @@ def test_held_out_images_are_not_learnt_from(name, boots, tmp_path):
 
 def test_groups_stay_on_one_side(boots):
     groups = np.arange(120) // 6
-    out = calibration.held_out(np.ones(120), 0.25, 0, groups)
+    (out,) = calibration.parts(np.ones(120), 0, groups, share=0.25)
     assert out.sum() == 30 and len(set(groups[out])) == 5 and not set(groups[out]) & set(groups[~out])
-    parts = calibration.parts(np.ones(120), 4, 0, groups)
+    parts = calibration.parts(np.ones(120), 0, groups, count=4)
     assert (np.sum(parts, axis=0) == 1).all() and all(len(set(groups[part])) == 5 for part in parts)
+
+
+def test_groups_go_with_their_images_where_labelled_anomalies_are_left_out(boots):
+    X, y, groups = boots.train.images[:130], torch.zeros(130), np.arange(130) // 5
+    y[::13] = -1
+    detector = make("DeepSVDD", seed=1).fit(X, y, held_out=0.5, groups=groups)
+    good = y.numpy() >= 0
+    (out,) = calibration.parts(good[good], 1, groups[good], share=0.5)
+    assert detector.calibration_.images == out.sum() and detector.calibration_.groups == 13
 
 
 def test_folds_score_what_their_model_has_not_seen(boots):
@@ -144,7 +153,7 @@ def test_folds_score_what_their_model_has_not_seen(boots):
     detector = fcdd.SVDD(nu=0.1).fit(X, folds=5)
     np.testing.assert_array_equal(detector.alpha_, fcdd.SVDD(nu=0.1).fit(X).alpha_)
     scores = np.empty(60)
-    for part in calibration.parts(np.ones(60), 5, 0):
+    for part in calibration.parts(np.ones(60), 0, count=5):
         scores[part] = fcdd.SVDD(nu=0.1).fit(X[~part]).anomaly_score(X[part])
     assert -detector.offset_ == calibration.calibrate(scores, 0.1).threshold
     assert detector.calibration_.folds == 5 and "nothing is guaranteed" in str(detector.calibration_)

@@ -24,12 +24,10 @@ def name(path) -> str:
 # ---- sizes ----
 
 
-@pytest.mark.xfail(reason="being made smaller", strict=False)
 def test_the_spine_reads_in_one_sitting():
     assert sum(lines(path) for part in SPINE if (path := ROOT / "fcdd" / f"{part}.py").exists()) <= 1_900
 
 
-@pytest.mark.xfail(reason="being made smaller", strict=False)
 def test_the_library_is_small():
     assert sum(map(lines, (ROOT / "fcdd").rglob("*.py"))) <= 4_800
 
@@ -75,7 +73,6 @@ def graph():
     return grimp.build_graph(*PACKAGES, cache_dir=None, exclude_type_checking_imports=True)
 
 
-@pytest.mark.xfail(reason="being made smaller", strict=False)
 def test_no_circle_of_imports(graph):
     arrows = [(module, other) for module in graph.modules for other in graph.find_modules_directly_imported_by(module)]
     circles = networkx.strongly_connected_components(networkx.DiGraph(arrows))
@@ -93,7 +90,6 @@ def test_the_library_does_not_know_the_study(graph):
     } == {}
 
 
-@pytest.mark.xfail(reason="being made smaller", strict=False)
 def test_what_writes_files_knows_no_class(graph):
     assert graph.find_modules_directly_imported_by("fcdd.files") <= {"fcdd"}
 
