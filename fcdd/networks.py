@@ -62,8 +62,8 @@ class _Rows(torch.autograd.Function):
 class BatchNorm(nn.BatchNorm2d):
     """Batch normalisation with eps 1e-4; in training on a processor, few channels are taken as rows of 16 pixels.
 
-    Channels-last, PyTorch works pixel by pixel, with one long sum a channel, which rounds more than 16 short ones
-    (measured: 3.4e-5, rows 6e-7). Rows were faster below 16 channels with AVX-512; with AVX2 at 4, not at 8.
+    Channels-last, PyTorch works pixel by pixel, with one long sum a channel; 16 short ones round less (held by a test).
+    Whether rows are faster, too, depends on the processor and the number of channels: see the page on speed.
     """
 
     def __init__(self, channels: int, affine: bool = True):
