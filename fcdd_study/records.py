@@ -111,8 +111,8 @@ def table(
     """The records below a folder as a table, one row a run: profile, dataset, method, normal, seed, auroc, …
 
     A run with changed settings counts as a method of its own, "fcdd+exposure=confetti"; then ``base`` is its method and
-    ``changes`` what was changed. ``stale`` says why a record is out of date, "" if it is not. A damaged record raises
-    ValueError; with ``complain``, this is called with the error and the record left out.
+    ``changes`` what was changed of ``settings``. ``stale`` says why a record is out of date, "" if it is not. A damaged
+    record raises ValueError; with ``complain``, this is called with the error and the record left out.
     """
     rows = []
     for path in sorted(Path(folder).glob(f"{profile or '*'}/{dataset or '*'}/**/*.json")):
@@ -133,6 +133,7 @@ def table_of(runs: list[protocol.Run], folder: Path = FRESH) -> pd.DataFrame:
 def _row(record: dict) -> dict:
     made = {"seconds": record["seconds"]["fit"], "device": record["device"], "date": record["date"]}
     names = {"method": run_of(record).label, "base": record["run"]["method"], "stale": ", ".join(stale(record))}
+    made |= {"settings": record["settings"], "selection": record["selection"], "source": record["data"]["source"]}
     return {**record["run"], **names, **record["metrics"], **made, "code": record["code"]["sha256"][:12]}
 
 
