@@ -1,5 +1,7 @@
 """What the records say about the papers' numbers, cell by cell, and about each other. Taught in: chapter 08."""
 
+import inspect
+from functools import cache
 from itertools import combinations
 from typing import NamedTuple
 
@@ -11,14 +13,20 @@ from statsmodels.stats.multitest import multipletests
 
 from fcdd import datasets
 
-from . import records
+from . import protocol, records
 from .statistics import Interval, bootstrap_interval, paired_test
 
 PUBLISHED = records.shipped("published.yml")
 REASONS = records.shipped("reasons.yml")
 MEASURES = ("auroc", "pixel_auroc", "image_auroc")
 TARGETS = ("S1", "S2")  # confidences that a verdict is given on
-VERDICTS = ("reproduced", "within noise", "not reproduced", "not run")
+VERDICTS = ("reproduced", "within noise", "undecided", "not reproduced", "not run")
+PARTS = ("data", "exposure", "network", "schedule", "seeds")  # of a protocol, in which a run can differ from a paper
+LEVEL = 0.9  # of the interval over seeds that a verdict looks at
+BAND = 0.04  # what that interval may reach, at most this far from the published value, for "reproduced"
+NOISE = 0.03  # half its width, at most, for "within noise"
+ENOUGH = 5  # seeds, at least, for "within noise"
+UNKNOWN = "cause unknown"
 
 
 # ---- what was published ----
@@ -28,7 +36,8 @@ def published(measure: str | None = "auroc") -> pd.DataFrame:
     """data/published.yml as a table: one row a value, ``normal`` is "mean" for means over classes.
 
     ``measure``: auroc (of images), pixel_auroc or image_auroc, as the file calls them; None: all. ``setting`` is empty
-    where the paper has one only; ``record`` is the method of the runs to hold beside it, "" where there are none.
+    where the paper has one only; ``record`` is the method of the runs to hold beside it, "" where there are none;
+    ``digits`` are those printed after the point; ``protocol`` is what is known of the paper's, by the file's names.
     """
     entries = yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))
     measures = MEASURES if measure is None else (measure,)
@@ -36,18 +45,36 @@ def published(measure: str | None = "auroc") -> pd.DataFrame:
 
 
 def _rows(entry: dict, measure: str) -> list[dict]:
-    head = {key: entry[key] for key in ("dataset", "method", "source", "citation", "confidence")}
-    head |= {"setting": entry.get("setting", ""), "measure": measure}
+    head = {key: entry[key] for key in ("dataset", "method", "source", "citation", "confidence", "digits")}
+    head |= {"setting": entry.get("setting", ""), "measure": measure, "protocol": entry.get("protocol", {})}
     head["record"] = entry.get("record", "" if head["setting"] else entry["method"])
     values = dict(entry.get(measure, {}))
     values |= {"mean": entry["mean"][measure]} if measure in entry.get("mean", {}) else {}
     return [{**head, "normal": normal, "value": value} for normal, value in values.items()]
 
 
-def reasons() -> dict[tuple[str, str, str], str]:
-    """data/reasons.yml: (data set, method, class) → why a number is not reproduced; class "" stands for all."""
+class Reason(NamedTuple):
+    """Why a number is not reproduced, and the method of the runs that show it, "fcdd+exposure=cifar10"."""
+
+    text: str
+    experiment: str
+
+
+def reasons() -> dict[tuple[str, str, str], Reason]:
+    """data/reasons.yml: (data set, method, class) → :class:`Reason`; class "" stands for all.
+
+    Raises ValueError for an entry that names no experiment.
+    """
     entries = yaml.safe_load(REASONS.read_text(encoding="utf-8")) or []
-    return {(entry["dataset"], entry["method"], str(entry.get("normal", ""))): entry["reason"] for entry in entries}
+    for entry in entries:
+        if not entry.get("experiment"):
+            place = " ".join(str(entry.get(key, "")) for key in ("dataset", "method", "normal"))
+            raise ValueError(
+                f"expected each reason in {REASONS.name} to name the experiment that shows it, got none for {place}; "
+                "add experiment: the method of its runs, as in fcdd+exposure=cifar10, or remove the entry"
+            )
+    keys = [(entry["dataset"], entry["method"], str(entry.get("normal", ""))) for entry in entries]
+    return {key: Reason(entry["reason"], entry["experiment"]) for key, entry in zip(keys, entries, strict=True)}
 
 
 # ---- ours beside it ----
@@ -92,47 +119,165 @@ def _check_one_profile(runs: pd.DataFrame) -> None:
         )
 
 
+# ---- first answer: does the value agree? ----
+
+
+def judge(difference: float, half: float, seeds: int, tolerance: float) -> str:
+    """The verdict on a cell from ours minus published, half the width of our 90 % interval, and the number of seeds.
+
+    How the rule is read. *Reproduced*: the difference is at most ``tolerance`` (:func:`verdicts` takes .02 and half
+    the last printed digit), and the whole interval lies within .04 of the published value. *Within noise*: else, with
+    five seeds or more, half the width at most .03, and the published value inside the interval. *Undecided*: else,
+    where a narrower interval could change the answer: a single seed, which has none (``half`` is NaN); a difference
+    within ``tolerance``, which only the interval keeps from being reproduced; the published value inside the interval
+    of fewer than five seeds; half the width above .03 with an interval that reaches what counts as equal, published ±
+    ``tolerance``. *Not reproduced*: the rest, thus also a wide interval far from all that counts as equal.
+    """
+    apart, dust = abs(difference), 1e-9
+    if seeds < 2:
+        return "undecided"
+    close = apart <= tolerance + dust
+    inside = apart <= half + dust
+    if close and apart + half <= BAND + dust:
+        return "reproduced"
+    if inside and seeds >= ENOUGH and half <= NOISE + dust:
+        return "within noise"
+    reaches = half > NOISE + dust and apart - half <= tolerance + dust
+    few = inside and seeds < ENOUGH
+    return "undecided" if close or few or reaches else "not reproduced"
+
+
+def seeds_to_decide(difference: float, spread: float, seeds: int, tolerance: float) -> float:
+    r"""The least number of seeds that would decide an undecided cell, were mean and spread to stay as they are.
+
+    The first :math:`n` above ``seeds`` for which :func:`judge` is not undecided with the half-width
+    :math:`t_{.95, n - 1}\, s / \sqrt{n}`, ``spread`` :math:`s`. NaN for a single seed, which has no spread, and where
+    ten thousand would not do.
+    """
+    n = np.arange(seeds + 1, 10_001)
+    halves = stats.t.ppf((1 + LEVEL) / 2, n - 1) * spread / np.sqrt(n)
+    decided = (k for k, half in zip(n, halves, strict=True) if judge(difference, half, k, tolerance) != "undecided")
+    return np.nan if np.isnan(spread) else float(next(decided, np.nan))
+
+
+# ---- second answer: what differs in the protocol? ----
+
+
+def conducted(run: dict) -> dict[str, object]:
+    """The protocol of a run, a row of :func:`fcdd_study.records.table`, by the names that data/published.yml uses.
+
+    ``data``: "official" or what the loader says of a copy, with the size that images were given and the images left
+    out, if any; ``exposure``: a source's name, "defects" for labelled ones, or "none"; ``network``, ``epochs``,
+    ``pretrain_epochs``: as set, or the detector's default; left out where the method has none.
+    """
+    made = _defaults(run["base"]) | run["settings"]
+    chosen, source = run["selection"], run["source"]
+    copy = source[source.find("(") + 1 : -1] if "not the official" in source else "official"
+    size = chosen.get("options", {}).get("size")
+    parts = [copy] + ([" × ".join(map(str, size))] if size else [])
+    parts += [f"{chosen[key]} {key}ing images" for key in ("train", "test") if chosen[key] is not None]
+    labelled = protocol.METHODS[run["base"]].shares.get("defects") or run["changes"].get("defects")
+    exposure = "defects" if labelled else made.get("exposure") or "none"
+    kept = {key: made[key] for key in ("network", "epochs", "pretrain_epochs") if key in made}
+    return {"data": ", ".join(parts), "exposure": exposure} | kept
+
+
+@cache
+def _defaults(method: str) -> dict:
+    parameters = inspect.signature(protocol.estimator(method)).parameters.values()
+    return {each.name: each.default for each in parameters if each.default is not each.empty}
+
+
+def differing(ours: list[dict], seeds: int, theirs: dict) -> tuple[list[str], list[str]]:
+    """In which of :data:`PARTS` our runs (:func:`conducted`) differ from a paper's protocol, and which are not known.
+
+    The schedule is the number of epochs, and of epochs before (``pretrain_epochs``) where the paper's is known;
+    learning rate, batch size and augmentation are not compared.
+    """
+    fields = {part: (part,) for part in PARTS} | {"schedule": ("epochs", "pretrain_epochs")}
+    known = {part: [key for key in keys if key in theirs] for part, keys in fields.items()}
+    ours = [{**each, "seeds": seeds} for each in ours]
+    differs = [part for part, keys in known.items() if any(e.get(key) != theirs[key] for e in ours for key in keys)]
+    return differs, [part for part, keys in known.items() if not keys]
+
+
+# ---- both, for every published cell ----
+
+
 def verdicts(recorded: pd.DataFrame, published: pd.DataFrame, tolerance: float = 0.02, why=None) -> pd.DataFrame:
-    """One row for each published cell that can be a target: published, ours, seeds, spread, low, high, verdict, …
+    """One row for each published cell that can be a target: published, ours, seeds, low, high, verdict, differs, …
 
     recorded: a table of runs (:func:`fcdd_study.records.table`); published: a table of :func:`published`; why: as
-    :func:`reasons`. The verdicts: "reproduced", at most ``tolerance`` apart; "within noise", farther, but the published
-    value lies in our interval over seeds (:func:`t_interval`): these seeds cannot tell the two apart; "not reproduced";
-    "not run". ``rerun`` is an independent reproduction's value, ``stale`` the number of runs whose code or settings
-    have changed since.
+    :func:`reasons`. ``verdict`` is :func:`judge`'s, from the 90 % interval over seeds ``low`` to ``high``
+    (:func:`t_interval`), with ``tolerance`` and half the last printed digit; ``to_decide`` the number of seeds that
+    would decide. ``differs`` are the parts of the protocol that are not the paper's, ``unknown`` those of which nobody
+    knows (:func:`differing`). ``reason`` is given for what is not reproduced, "cause unknown" unless the experiment
+    that it names reaches the published value. ``rerun`` is an independent reproduction's value, ``remembered`` one that
+    was written down from memory: neither is judged. ``counted`` is false for a mean beside its own classes;
+    ``stale`` is the number of runs whose code or settings have changed since.
     """
     why = reasons() if why is None else why
     keys = ["dataset", "method", "setting", "measure", "normal"]
-    rerun = published[published["confidence"] == "R"].groupby(keys)["value"].mean()
+    beside = {name: published[published["confidence"] == tag].groupby(keys)["value"].mean()
+              for name, tag in (("rerun", "R"), ("remembered", "M"))}  # fmt: skip
+    targets = published[published["confidence"].isin(TARGETS)]
+    alone = targets.groupby([*keys[:-1], "source"])["normal"].transform("size") == 1
     rows = []
-    for cell in published[published["confidence"].isin(TARGETS)].to_dict("records"):
+    for cell, counted in zip(targets.to_dict("records"), alone | (targets["normal"] != "mean"), strict=True):
         row = {key: cell[key] for key in (*keys, "record", "confidence", "source")}
-        row |= {"published": cell["value"], "rerun": rerun.get(tuple(cell[key] for key in keys), np.nan)}
-        rows.append(row | _judged(cell, recorded, tolerance, why))
+        row |= {"published": cell["value"], "counted": counted}
+        row |= {name: values.get(tuple(cell[key] for key in keys), np.nan) for name, values in beside.items()}
+        rows.append(row | _judged(cell, recorded, tolerance + 0.5 * 10.0 ** -cell["digits"], why))
     return pd.DataFrame(rows)
 
 
 def _judged(cell: dict, recorded: pd.DataFrame, tolerance: float, why: dict) -> dict:
     """Our side of a row of :func:`verdicts`."""
     ours = of_seeds(recorded, *(cell[key] for key in ("dataset", "record", "normal", "measure")))
-    place = cell["dataset"], cell["record"] or cell["method"]
-    reason = why.get((*place, cell["normal"]), why.get((*place, ""), ""))
     if ours.empty:
-        nothing = dict.fromkeys(("ours", "spread", "low", "high", "difference"), np.nan)
-        return nothing | {"seeds": 0, "verdict": "not run", "reason": reason, "stale": 0}
-    mean, low, high = t_interval(ours)
-    difference = mean - cell["value"]
-    if abs(difference) <= tolerance + 1e-9:
-        verdict, reason = "reproduced", ""
-    elif low <= cell["value"] <= high:
-        verdict, reason = "within noise", ""
-    else:
-        verdict = "not reproduced"
+        nothing = dict.fromkeys(("ours", "spread", "low", "high", "difference", "to_decide"), np.nan)
+        return nothing | {"seeds": 0, "verdict": "not run", "differs": "", "unknown": "", "reason": "", "stale": 0}
+    mean, low, high = t_interval(ours, LEVEL)
+    difference, spread = mean - cell["value"], ours.std()
+    verdict = judge(difference, high - mean, len(ours), tolerance)
+    more = seeds_to_decide(difference, spread, len(ours), tolerance) if verdict == "undecided" else np.nan
     behind = recorded[recorded["dataset"].eq(cell["dataset"]) & recorded["method"].eq(cell["record"])]
     behind = behind if cell["normal"] == "mean" else behind[behind["normal"] == cell["normal"]]
-    stale = int((behind["stale"] != "").sum()) if "stale" in behind else 0
-    judged = {"ours": mean, "spread": ours.std(), "low": low, "high": high, "difference": difference}
+    differs, unknown = differing([conducted(run) for run in behind.to_dict("records")], len(ours), cell["protocol"])
+    judged = {"ours": mean, "spread": spread, "low": low, "high": high, "difference": difference, "to_decide": more}
+    judged |= {"differs": ", ".join(differs), "unknown": ", ".join(unknown)}
+    reason = _shown(cell, recorded, tolerance, why) if verdict == "not reproduced" else ""
+    stale = int((behind["stale"] != "").sum())
     return judged | {"seeds": len(ours), "verdict": verdict, "reason": reason, "stale": stale}
+
+
+def _shown(cell: dict, recorded: pd.DataFrame, tolerance: float, why: dict) -> str:
+    """The reason for a cell with what its experiment reached, if that is the published value; else "cause unknown"."""
+    place = cell["dataset"], cell["record"]
+    reason = why.get((*place, cell["normal"]), why.get((*place, "")))
+    if reason is None:
+        return UNKNOWN
+    reached = of_seeds(recorded, cell["dataset"], reason.experiment, cell["normal"], cell["measure"]).mean()
+    if not abs(reached - cell["value"]) <= tolerance + 1e-9:  # nor if there are no such runs: NaN
+        return UNKNOWN
+    return f"{reason.text} ({reason.experiment}: {reached:.3f})"
+
+
+def counts(judged: pd.DataFrame) -> pd.DataFrame:
+    """Both answers of a table of :func:`verdicts` counted: a row a verdict, and their sum.
+
+    ``cells`` with that verdict; of those that have runs, how many differ in nothing that is known, in each of
+    :data:`PARTS`, and how many papers do not say all of it (``unknown``). Means beside their own classes are left out.
+    """
+    cells = judged[judged["counted"]]
+    differs = cells["differs"].str.split(", ")
+    ran = cells["verdict"] != "not run"
+    marks = {"cells": pd.Series(True, cells.index), "no difference known": ran & (cells["differs"] == "")}
+    marks |= {part: differs.map(lambda found, part=part: part in found) for part in PARTS}
+    marks["unknown"] = cells["unknown"] != ""
+    table = pd.DataFrame(marks).astype(int).groupby(cells["verdict"]).sum()
+    table = table.reindex(VERDICTS, fill_value=0)
+    return pd.concat([table, table.sum().to_frame("all").T]).rename_axis("verdict")
 
 
 # ---- methods beside each other ----
@@ -152,10 +297,13 @@ def compare(table: pd.DataFrame, methods=None, measure: str = "auroc", *, to: st
     """Compares the method ``to`` with each other one over the splits (data set, class) that all have, seeds averaged.
 
     ``friedman`` asks whether any differ at all (NaN for two methods), Wilcoxon's signed-rank test which pairs do, with
-    Holm's correction for the number of pairs; ``difference`` is the mean of first minus second, with a bootstrap
-    interval over splits. Without ``to`` all pairs are compared; of ten methods on ten splits the correction then leaves
-    no p below .088 (45 · 2 / 2¹⁰). Raises ValueError for fewer than two methods or two common splits, for a ``to`` that
-    is not among them, and for runs of several profiles. Source: Demšar 2006, sections 3.1.3, 3.2.2 and 3.2.3.
+    Holm's correction for the number of pairs; ``difference`` is the mean of first minus second. ``seeds_low`` to
+    ``seeds_high`` is Student's paired interval over the seeds that both have on all splits, for these very classes:
+    they are the whole benchmark, not a sample (NaN below two such ``seeds``). ``low`` to ``high``, a bootstrap over
+    splits, answers another question: what to expect on a new class. Without ``to`` all pairs are compared; of ten
+    methods on ten splits the correction then leaves no p below .088 (45 · 2 / 2¹⁰). Raises ValueError for fewer than
+    two methods or two common splits, for a ``to`` that is not among them, and for runs of several profiles. Source:
+    Demšar 2006, sections 3.1.3, 3.2.2 and 3.2.3.
     """
     _check_one_profile(table)
     methods = list(table["method"].unique() if methods is None else methods)
@@ -170,7 +318,9 @@ def compare(table: pd.DataFrame, methods=None, measure: str = "auroc", *, to: st
     friedman = stats.friedmanchisquare(*scores.to_numpy().T).pvalue if len(methods) > 2 else np.nan
     ranks = scores.rank(axis=1, ascending=False).mean()
     chosen = combinations(methods, 2) if to is None else ((to, other) for other in methods if other != to)
-    pairs = pd.DataFrame([_pair(first, second, scores) for first, second in chosen])
+    pairs = pd.DataFrame(
+        [_pair(first, second, scores) | _over_seeds(first, second, table, scores, measure) for first, second in chosen]
+    )
     pairs["p_holm"] = holm(pairs["p"])
     return Comparison(ranks, float(friedman), critical_difference(len(methods), len(scores)), pairs, len(scores))
 
@@ -181,6 +331,17 @@ def _pair(first: str, second: str, scores: pd.DataFrame) -> dict:
     p = paired_test(scores[first], scores[second]) if (gap != 0).any() else 1.0
     better = int((gap > 0).sum())
     return {"first": first, "second": second, "difference": mean, "low": low, "high": high, "better": better, "p": p}
+
+
+def _over_seeds(first: str, second: str, table: pd.DataFrame, scores: pd.DataFrame, measure: str) -> dict:
+    """Student's paired interval over seeds of the mean difference on the splits of ``scores``."""
+    if "seed" not in table:  # published values have none
+        return {"seeds": 0, "seeds_low": np.nan, "seeds_high": np.nan}
+    by_seed = table.pivot_table(measure, ["method", "seed"], ["dataset", "normal"]).reindex(columns=scores.index)
+    means = by_seed.mean(axis=1, skipna=False).unstack("method").reindex(columns=[first, second]).dropna()
+    gaps = means[first] - means[second]
+    low, high = t_interval(gaps)[1:] if len(gaps) > 1 else (np.nan, np.nan)
+    return {"seeds": len(gaps), "seeds_low": low, "seeds_high": high}
 
 
 def holm(p) -> np.ndarray:

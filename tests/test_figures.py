@@ -16,7 +16,7 @@ import pytest
 
 import fcdd
 from fcdd import figures
-from fcdd_study import chapters
+from fcdd_study import chapters, verdicts
 from fcdd_study.figures import ch01_svdd, ch04_hsc, ch07_clever_hans, shared
 from fcdd_study.figures import ch08_study as plots
 
@@ -63,6 +63,7 @@ def verdict_table():
         ("d", "within noise", 0.7),
     ]
     cell = {"dataset": "toy", "method": "fcdd", "setting": "", "published": 0.8, "low": np.nan, "high": np.nan}
+    cell |= {"remembered": np.nan}
     cells = [{**cell, "normal": normal, "verdict": verdict, "ours": ours} for normal, verdict, ours in rows]
     lone = {**cell, "normal": "mean", "method": "hsc", "setting": "rare", "verdict": "reproduced", "ours": 0.81}
     return pd.DataFrame([*cells, lone])
@@ -77,7 +78,16 @@ def test_summary_has_a_panel_for_each_method_and_one_for_lone_means():
 
 def test_verdicts_differ_in_colour_and_in_shape():
     colours, markers = zip(*plots.VERDICTS.values(), strict=True)
-    assert len(set(colours)) == len(set(markers)) == 4
+    assert len(set(colours)) == len(set(markers)) == 5
+    assert tuple(plots.VERDICTS) == verdicts.VERDICTS
+
+
+def test_values_from_memory_are_told_from_published_ones():
+    table = verdict_table()
+    legend = plots.summary(table.assign(remembered=[0.75, *[np.nan] * 4])).legends[0]
+    lines = {text.get_text(): line.get_color() for text, line in zip(legend.texts, legend.get_lines(), strict=True)}
+    assert lines["published"] == "black" and lines["remembered, not judged"] == "0.6"
+    assert "remembered, not judged" not in [text.get_text() for text in plots.summary(table).legends[0].texts]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from sklearn.isotonic import isotonic_regression
 from fcdd.figures import ANOMALOUS, NOMINAL
 
 from .shared import dots
-from .style import ORANGE, stamp
+from .style import ORANGE, PURPLE, stamp
 
 __all__ = ["ablations", "auroc_table", "critical_difference", "method_spread", "stamp", "summary"]
 
@@ -43,6 +43,7 @@ def method_spread(table, order=None):
 VERDICTS = {  # verdict → colour, marker
     "reproduced": (NOMINAL, "o"),
     "within noise": (ORANGE, "s"),
+    "undecided": (PURPLE, "^"),
     "not reproduced": (ANOMALOUS, "X"),
     "not run": ("0.65", "d"),
 }
@@ -50,8 +51,8 @@ VERDICTS = {  # verdict → colour, marker
 
 def summary(table, columns: int = 3):
     """Every published cell and ours, a panel for each data set and method of a table of verdicts
-    (:func:`fcdd_study.verdicts.verdicts`): published is a black stroke, ours a mark with its interval. Where a mean
-    over classes is all that was published, it is in the last panel."""
+    (:func:`fcdd_study.verdicts.verdicts`): published is a black stroke, ours a mark with its interval, a value from
+    memory a grey stroke. Where a mean over classes is all that was published, it is in the last panel."""
     keys = ["dataset", "method", "setting"]
     alone = table.groupby(keys)["normal"].transform("size") == 1
     panels = [(", ".join(filter(None, names)), cells) for names, cells in table[~alone].groupby(keys, sort=False)]
@@ -72,7 +73,8 @@ def summary(table, columns: int = 3):
         plt.Line2D([], [], ls="", marker=marker, color=colour, label=name)
         for name, (colour, marker) in VERDICTS.items()
     ]
-    marks.append(plt.Line2D([], [], ls="", marker="|", ms=11, mew=2, color="black", label="published"))
+    strokes = {"published": "black"} | ({"remembered, not judged": "0.6"} if table["remembered"].notna().any() else {})
+    marks += [plt.Line2D([], [], ls="", marker="|", ms=11, mew=2, color=c, label=name) for name, c in strokes.items()]
     figure.legend(handles=marks, loc="outside upper center", ncols=len(marks), frameon=False, fontsize=9)
     return figure
 
@@ -81,6 +83,7 @@ def _verdict_panel(axis, cells) -> None:
     """One panel of :func:`summary`: a class a row."""
     rows = np.arange(len(cells))
     axis.scatter(cells["published"], rows, marker="|", s=110, lw=2, color="black", zorder=2)
+    axis.scatter(cells["remembered"], rows, marker="|", s=110, lw=2, color="0.6", zorder=2)
     axis.hlines(rows, cells["published"], cells["ours"], color="0.8", lw=1, zorder=1)
     for name, (colour, marker) in VERDICTS.items():
         some = (cells["verdict"] == name).to_numpy()
