@@ -115,6 +115,56 @@ def _compare(table: Table, data: str, method: str, normal: str, first: float, se
     table.add_row(data, method, normal, f"{first:.3f}", f"{second:.3f}", f"{first - second:+.3f}")
 
 
+@app.command("verdicts")
+def study_verdicts(
+    profile: Profile = "full",
+    dataset: Annotated[list[str] | None, typer.Option(help="only these data sets")] = None,
+    fresh: Annotated[bool, typer.Option(help="fresh records instead of the repository's")] = False,
+    csv: Annotated[Path | None, typer.Option(help="also write the table, with all its columns, as CSV")] = None,
+) -> None:
+    """Two answers for each published cell: does the value agree, and what differs in the protocol? And both counted.
+
+    Cells without runs are in the counts and in the CSV alone.
+    """
+    import fcdd_study as study
+
+    from . import verdicts
+
+    published = study.published(None)
+    if unknown := set(dataset or ()) - set(published["dataset"]):
+        known = ", ".join(sorted(set(published["dataset"])))
+        raise ValueError(f"nothing published on {', '.join(sorted(unknown))}; there is for {known}")
+    published = published[published["dataset"].isin(dataset)] if dataset else published
+    recorded = study.table(study.FRESH if fresh else study.COMMITTED, profile)
+    judged = verdicts.verdicts(recorded, published)
+    if csv is not None:
+        csv.parent.mkdir(parents=True, exist_ok=True)
+        judged.to_csv(csv, index=False)
+    console.print(_cells(judged[judged["verdict"] != "not run"], profile))
+    counted = verdicts.counts(judged)
+    table = Table("verdict", *counted.columns, title="counts, without means beside their own classes")
+    for name, row in counted.iterrows():
+        table.add_row(name, *map(str, row))
+    console.print(table)
+    if stale := (recorded["stale"] != "").sum() if len(recorded) else 0:
+        console.print(f"{stale} of {len(recorded)} records are stale; fcdd study list says why")
+
+
+def _cells(judged, profile: str) -> Table:
+    """The table of cells that have runs, a row each."""
+    names = ("data set", "runs", "setting", "nominal", "published", "ours", "90 % interval", "seeds", "verdict")
+    table = Table(
+        *names, "protocol differs in", "not known", "why", title=f"published cells and the records of {profile}"
+    )
+    for row in judged.itertuples():
+        interval = "" if row.low != row.low else f"{row.low:.3f} to {row.high:.3f}"
+        more = "" if row.to_decide != row.to_decide else f" ({row.to_decide:.0f} seeds would decide)"
+        place = row.dataset, row.record, row.setting, row.normal
+        values = f"{row.published:.3f}", f"{row.ours:.3f}", interval, str(row.seeds), row.verdict + more
+        table.add_row(*place, *values, row.differs, row.unknown, row.reason)
+    return table
+
+
 @app.command("show")
 def study_show(
     run: Annotated[str, typer.Argument(help="a run's id, as fcdd study list names it")], committed: Committed = False

@@ -6,8 +6,10 @@ import sys
 import weakref
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+import yaml
 from PIL import Image
 from rich.console import Console
 from torchvision.models import squeezenet1_0
@@ -298,6 +300,29 @@ def test_study_list_names_damaged_records_and_shows_the_others(kept, monkeypatch
     first, second = printed.err.splitlines()
     assert first == "error: 1 damaged:"
     assert f"{SVDD_RUNS[0]}.json is not a run record: " in second and "; remove it and run again" in second
+
+
+def test_study_verdicts_prints_both_answers_and_both_counts(run, kept, monkeypatch, tmp_path):
+    cell = {"dataset": "fashion-mnist-small", "method": "svdd", "source": "s", "citation": "c", "confidence": "S1",
+            "digits": 2, "protocol": {"data": "official", "seeds": 5}}  # fmt: skip
+    normal = protocol.runs("smoke", ["svdd"])[0].normal
+    published = tmp_path / "published.yml"
+    published.write_text(
+        yaml.safe_dump([cell | {"auroc": {normal: 0.99, "Bag": 0.9}}], sort_keys=False), encoding="utf-8"
+    )
+    monkeypatch.setattr("fcdd_study.verdicts.PUBLISHED", published)
+    for path in sorted(kept[1].rglob("*.json")):
+        rewrite(path, lambda record: record["metrics"].update(auroc=0.5))
+    output = run("study", "verdicts", "--profile", "smoke", "--csv", tmp_path / "out" / "cells.csv")
+    lines = [line for line in output.splitlines() if normal in line]
+    assert len(lines) == 1 and "0.990" in lines[0] and "undecided" in lines[0] and "data, seeds" in lines[0]
+    counted = {line.split("│")[1].strip(): line.split("│")[2:-1] for line in output.splitlines() if "│" in line}
+    assert [int(n) for n in counted["undecided"]] == [1, 0, 1, 0, 0, 0, 1, 1]
+    assert int(counted["all"][0]) == int(counted["not run"][0]) + 1 == 2
+    table = pd.read_csv(tmp_path / "out" / "cells.csv")
+    assert list(table["verdict"]) == ["undecided", "not run"] and table.loc[0, "ours"] == 0.5
+    with pytest.raises(ValueError, match="nothing published on moon; there is for fashion-mnist-small"):
+        run("study", "verdicts", "--dataset", "moon")
 
 
 def test_study_show(run, kept):
