@@ -40,7 +40,7 @@ def files_behind(names: set[str], *modules: str) -> tuple[Path, ...]:
     """The files behind the library's ``names`` (estimators or modules) that a text mentions, and behind ``modules``."""
     import fcdd
 
-    homes = {"fcdd" + home for name, home in fcdd._HOME.items() if name in names}
+    homes = {f"fcdd.{home}" for name, home in fcdd._HOME.items() if name in names}
     rooms = "fcdd", "fcdd_study", "fcdd_study.figures"
     parts = {f"{room}.{name}" for room in rooms for name in names} & _imports().modules
     return _sorted_files(_closure(homes | parts | set(modules)))
