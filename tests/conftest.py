@@ -29,8 +29,9 @@ settings.register_profile("fcdd", deadline=None, derandomize=True, max_examples=
 settings.load_profile("fcdd")
 
 
-# Tests with these fixtures build the book, or run the study in copies of the project: `make test` leaves them out.
-SLOW = {"book", "copied"}
+# Tests with these fixtures build the book, run the study in copies of the project or all benchmarks: `make test` leaves
+# them out.
+SLOW = {"book", "copied", "result"}
 # Files that train networks or start processes: `make check` leaves them out.
 MEDIUM = {
     "test_baselines.py", "test_benchmarks.py", "test_chapters.py", "test_chapters_01_02.py", "test_cli.py",

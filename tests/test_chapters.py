@@ -61,7 +61,11 @@ CHOICES = [
 ]
 
 
-@pytest.mark.parametrize("name, choice", CHOICES, ids=str)
+# A minute a chapter: `make test` executes two of them.
+@pytest.mark.parametrize("name, choice", [
+    pytest.param(*case, marks=[] if case[1] in ({"method": "kde"}, {"exposure": "confetti"}) else pytest.mark.slow)
+    for case in CHOICES
+], ids=str)  # fmt: skip
 def test_a_reader_s_choice(tmp_path, name, choice):
     source = records.ROOT / "notebooks" / f"{name}.ipynb"
     chapters.execute(source, tmp_path / "out.ipynb", {"profile": "smoke", "device": "cpu", **choice})
