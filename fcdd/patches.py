@@ -55,7 +55,7 @@ class PatchNeighbours(ScoreMixin, BaseEstimator):
 
         The threshold cannot come from them, as patches in the bank have distance 0: unless it is said how, a fifth is
         held out, or four folds where they are few (:func:`fcdd.calibration.choose`). With ``held_out=0`` nothing is an
-        outlier until :meth:`calibrate`. The rest as in :meth:`fcdd.scores.ScoreMixin.fit`.
+        outlier until :meth:`calibrate`. The rest as in :meth:`fcdd.detectors.FCDD.fit`.
         """
         how = {"held_out": held_out or 0, "folds": folds}
         if held_out is None and not folds:

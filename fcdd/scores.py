@@ -17,7 +17,7 @@ class ScoreMixin(OutlierMixin):
     def fit(self, X, y=None, *, masks=None, held_out: float = 0.0, folds: int = 0, groups=None):
         """Learns what is nominal.
 
-        X: (N, C, H, W) uint8 or float in [0, 1] (:class:`fcdd.SVDD` also (N, features)); y: (N,) labels +1 nominal,
+        X: (N, C, H, W) uint8 or float in [0, 1] (:class:`fcdd.svdd.SVDD` also (N, features)); y: (N,) labels +1 nominal,
         0 unlabelled, -1 anomalous, or None (all unlabelled); masks: (N, 1, H, W), non-zero on anomalous pixels, for
         FCDD's pixel-wise loss; an unlabelled image whose mask marks something is anomalous.
 
