@@ -17,9 +17,9 @@ class ScoreMixin(OutlierMixin):
     def fit(self, X, y=None, *, masks=None, held_out: float = 0.0, folds: int = 0, groups=None):
         """Learns what is nominal.
 
-        X: (N, C, H, W) uint8 or float in [0, 1] (:class:`fcdd.svdd.SVDD` also (N, features)); y: (N,) labels +1 nominal,
-        0 unlabelled, -1 anomalous, or None (all unlabelled); masks: (N, 1, H, W), non-zero on anomalous pixels, for
-        FCDD's pixel-wise loss; an unlabelled image whose mask marks something is anomalous.
+        X: (N, C, H, W) uint8 or float in [0, 1] (SVDD also (N, features)); y: (N,) labels +1 nominal, 0 unlabelled,
+        -1 anomalous, or None (all unlabelled); masks: (N, 1, H, W), non-zero on anomalous pixels, for FCDD's pixel-wise
+        loss; an unlabelled image whose mask marks something is anomalous.
 
         The threshold ``offset_`` leaves a share ``nu`` of the training images outside, and more of new good ones.
         ``held_out``, a share of the good images, is set aside to calibrate on (:meth:`calibrate`, at the rate ``nu``);
