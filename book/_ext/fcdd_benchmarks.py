@@ -93,7 +93,7 @@ class FalseAlarms(SphinxDirective):
         text = (
             f"Measured on {result['data']}, nominal {result['normal']}: {result['learnt']:,} images learnt from, "
             f"{result['calibrated']:,} held out, {result['new']:,} new good ones, at a target of {result['rate']:.0%}. "
-            "Mean rate and its range over splits of the images; the last column counts the splits whose rate lies where "
+            "Mean rate and its range over splits of the images; the last column counts those whose rate lies where "
             f"{result['level']:.0%} of calibrations put it. Made by `python -m benchmarks.false_alarms --record`."
         )
         parsed = nodes.container()
