@@ -147,6 +147,12 @@ def test_groups_go_with_their_images_where_labelled_anomalies_are_left_out(boots
     assert detector.calibration_.images == out.sum() and detector.calibration_.groups == 13
 
 
+def test_a_second_fit_drops_the_promise_of_the_first(boots):
+    detector = fcdd.SVDD().fit(boots.train.images[:60], held_out=0.3)
+    assert detector.calibration_.images == 18
+    assert not hasattr(detector.fit(boots.train.images[:60]), "calibration_")
+
+
 def test_folds_score_what_their_model_has_not_seen(boots):
     """All images are learnt from; the threshold comes from models that each left a part out."""
     X = boots.train.images[:60]
