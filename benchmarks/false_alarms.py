@@ -83,6 +83,16 @@ def headings(result: dict) -> list[str]:
     return ["method", "threshold from training images", "calibrated", f"inside {low:.3f}–{high:.3f}"]
 
 
+def words(result: dict) -> str:
+    """The sentences above the table."""
+    return (
+        f"Measured on {result['data']}, nominal {result['normal']}: {result['learnt']:,} images learnt from, "
+        f"{result['calibrated']:,} held out, {result['new']:,} new good ones, at a target of {result['rate']:.0%}. "
+        "Mean rate and its range over splits of the images; the last column counts those whose rate lies where "
+        f"{result['level']:.0%} of calibrations put it. Made by `python -m benchmarks.false_alarms --record`."
+    )
+
+
 def main(
     quick: Annotated[bool, typer.Option("--quick", help="tiny sizes, to see that it runs")] = False,
     record: Annotated[bool, typer.Option("--record", help="keep the result in benchmarks/records")] = False,

@@ -9,7 +9,7 @@ import torch
 from typer.testing import CliRunner
 
 from benchmarks import __main__ as program
-from benchmarks import compare, epoch, hardware, pixel_auroc, report, upsampling
+from benchmarks import arithmetic, compare, epoch, false_alarms, hardware, pixel_auroc, report, upsampling
 from benchmarks.compare import Comparison, Fact, Limit, Measured
 from fcdd import receptive
 
@@ -215,9 +215,45 @@ def test_page_shows_a_record_without_profiles(page, result, tmp_path):
     assert "index.md" not in warnings and html.count("<img") == 1
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks" / "records").glob("*.json")), ids=lambda path: path.stem)
+RECORDS = sorted(ROOT.glob("benchmarks/records/*.json"))
+TABLES = {"false-alarms": false_alarms, "arithmetic": arithmetic}
+
+
+@pytest.mark.parametrize("path", [path for path in RECORDS if path.stem not in TABLES], ids=lambda path: path.stem)
 def test_committed_records_are_whole(path):
     result = report.read(path.stem)
     assert not result["quick"] and result["device"] == path.stem
     assert {each["name"].split("-")[0] for each in result["comparisons"]} >= {"epoch", "stacked", "one", "pixel"}
     assert report.rows(result) and "/" not in result["hardware"]["processor"]
+
+
+# ---- tables of one measurement ----
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_measurement_runs_and_its_page_shows_it(name, tmp_path, monkeypatch, sphinx):
+    module = TABLES[name]
+    monkeypatch.setattr(module, "RECORD", tmp_path / f"{name}.json")
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "index.md").write_text(f"# Title\n\n```{{{name}}}\n```\n")
+    (html,), _ = sphinx(["index"], extensions=["myst_parser", "fcdd_benchmarks"])
+    assert f"python -m benchmarks.{name.replace('-', '_')} --record" in html and "<table" not in html
+    module.main(quick=True, record=True)
+    (html,), warnings = sphinx(["index"], extensions=["myst_parser", "fcdd_benchmarks"])
+    result = json.loads(module.RECORD.read_text())
+    assert "index.md" not in warnings and html.count("<tr") == 1 + len(result["methods"])
+    assert all(cell in html for row in module.rows(result) for cell in row)
+
+
+def test_thresholds_keep_their_rate():
+    """The committed record: each method's mean rate, and how many of twenty lie where 90 % of calibrations put them."""
+    if not false_alarms.RECORD.exists():
+        pytest.skip("no record of false alarms")
+    result = json.loads(false_alarms.RECORD.read_text())
+    low, high = result["interval"]
+    assert len(result["methods"]) == 5 and (low, high) == false_alarms.interval(result["calibrated"], result["new"])
+    for name, counts in result["methods"].items():
+        found = np.array(counts["calibrated"])
+        assert 0.04 <= found.mean() / result["new"] <= 0.06, name
+        assert len(found) == 20 and ((low <= found) & (found <= high)).sum() >= 17, name

@@ -1,4 +1,4 @@
-"""Directives that show the recorded benchmarks of a device: {benchmarks} cpu and {benchmark-parts} cpu.
+"""Directives that show recorded benchmarks: {benchmarks} cpu, {benchmark-parts} cpu, {false-alarms}, {arithmetic}.
 
 A sentence on the machine, a picture, and two tables; and a picture of where the time goes. All are drawn from
 benchmarks/records/<device>.json when the book is built. Without a record the first says how to make one.
@@ -17,7 +17,7 @@ from fcdd_study import records
 
 sys.path.append(str(records.ROOT))  # the folder is no part of the installed library
 
-from benchmarks import false_alarms, report
+from benchmarks import arithmetic, false_alarms, report
 
 
 def table(headings, rows) -> list[str]:
@@ -82,28 +82,32 @@ class Parts(Shown):
         return [self.picture(report.parts_figure, report.parts_description(result), result)]
 
 
-class FalseAlarms(SphinxDirective):
-    """The recorded rates of false alarms, with and without calibration."""
+class Recorded(SphinxDirective):
+    """The recorded table of one measurement; its module brings the words and the rows."""
+
+    module = false_alarms
 
     def run(self):
         self.env.note_reread()
-        if not false_alarms.RECORD.exists():
-            return [nodes.note("", nodes.paragraph("", "Not recorded; python -m benchmarks.false_alarms --record"))]
-        result = json.loads(false_alarms.RECORD.read_text(encoding="utf-8"))
-        text = (
-            f"Measured on {result['data']}, nominal {result['normal']}: {result['learnt']:,} images learnt from, "
-            f"{result['calibrated']:,} held out, {result['new']:,} new good ones, at a target of {result['rate']:.0%}. "
-            "Mean rate and its range over splits of the images; the last column counts those whose rate lies where "
-            f"{result['level']:.0%} of calibrations put it. Made by `python -m benchmarks.false_alarms --record`."
-        )
+        if not self.module.RECORD.exists():
+            how = f"Not recorded; python -m {self.module.__name__} --record"
+            return [nodes.note("", nodes.paragraph("", how))]
+        result = json.loads(self.module.RECORD.read_text(encoding="utf-8"))
         parsed = nodes.container()
-        lines = [text, *table(false_alarms.headings(result), false_alarms.rows(result))]
+        lines = [self.module.words(result), *table(self.module.headings(result), self.module.rows(result))]
         self.state.nested_parse(StringList(lines, self.env.docname), self.content_offset, parsed)
         return parsed.children
 
 
+class Arithmetic(Recorded):
+    """The same run of each method in float32 and in bfloat16."""
+
+    module = arithmetic
+
+
 def setup(app):
-    app.add_directive("false-alarms", FalseAlarms)
+    app.add_directive("false-alarms", Recorded)
+    app.add_directive("arithmetic", Arithmetic)
     app.add_config_value("fcdd_benchmarks", None, "env")
     app.add_directive("benchmarks", Benchmarks)
     app.add_directive("benchmark-parts", Parts)
