@@ -42,11 +42,15 @@ def peaks(device: str, quick: bool) -> dict[str, float]:
 
 
 def _peak(dtype: torch.dtype, device: str, side: int, seconds: float) -> float:
-    a, b = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
-    times, end = [timed(lambda: a @ b, device).seconds], time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times) < 3:
-        times.append(timed(lambda: a @ b, device).seconds)
-    return 2 * side**3 / min(times)
+    """Sides double up to ``side``, but not beyond ``seconds``: bfloat16 may be a thousand times slower than float32."""
+    best, end, now = 0.0, time.perf_counter() + seconds, min(side, 256)
+    while now <= side:
+        a, b = (torch.rand(now, now, device=device).to(dtype) for _ in range(2))
+        best = max(best, *(2 * now**3 / timed(lambda a=a, b=b: a @ b, device).seconds for _ in range(3)))
+        if time.perf_counter() > end:
+            break
+        now = min(2 * now, side) if now < side else side
+    return best
 
 
 def flops(function) -> int:
