@@ -78,7 +78,7 @@ def _pixels(masks, maps) -> tuple[np.ndarray, np.ndarray]:
     kinds = [np.concatenate([h[m == kind] for m, h in zip(masks, maps, strict=True)]) for kind in (False, True)]
     for scores in kinds:
         scores.sort()
-    return tuple(kinds)
+    return kinds[0], kinds[1]
 
 
 def ranks(ordered, scores) -> Iterator[np.ndarray]:

@@ -27,7 +27,7 @@ class ScoreMixin(OutlierMixin):
         (N,) keeps what is alike on one side. Returns self. Raises ValueError for another shape, type or range, and for
         too few images to calibrate on; RuntimeError if a network has learnt a constant.
         """
-        vars(self).pop("calibration_", None)  # an earlier fit's promise is none of this one's
+        self.__dict__.pop("calibration_", None)  # an earlier fit's promise is none of this one's
         labels = None if y is None or groups is None else np.asarray(y)
         X, y, masks = self._inputs(X, y, masks)
         if labels is not None and len(labels) > len(y):  # some detectors leave labelled anomalies out

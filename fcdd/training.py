@@ -142,8 +142,9 @@ def end_to_end(batches: Sequence[Batches]) -> Batches:
         )
     prepare, augment = first.prepare, first.augment
     if isinstance(prepare, Normalisation):
-        shifts, scales = zip(*(b.prepare[1:] for b in batches), strict=True)
-        prepare = Normalisation(prepare.contrast, torch.stack(shifts), torch.stack(scales))
+        all_of = [b.prepare for b in batches if isinstance(b.prepare, Normalisation)]  # one kind, as checked above
+        shifts, scales = (torch.stack([getattr(each, part) for each in all_of]) for part in ("shift", "scale"))
+        prepare = Normalisation(prepare.contrast, shifts, scales)
     if augment not in (None, papers_recipe):  # the others draw as they go: they are called for each model
         augment = _in_parts([augment] * len(batches))
     exposure = None if first.exposure is None else _in_parts([b.exposure for b in batches])
