@@ -11,9 +11,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 from tqdm import tqdm
 
+from .data import app as data
 from .errors import verdict
 from .memory import keep_freed
 
@@ -23,6 +23,7 @@ app = typer.Typer(help=HELP, epilog=CODES, no_args_is_help=True, add_completion=
 console, complaints = Console(), Console(stderr=True)
 EXTENSIONS = entry_points(group="fcdd.commands")  # the study's package adds its own commands here
 PACKAGES = {"fcdd", *(extension.module.partition(".")[0] for extension in EXTENSIONS)}
+app.add_typer(data, name="data")
 for extension in EXTENSIONS:
     app.add_typer(extension.load(), name=extension.name)
 
@@ -150,24 +151,3 @@ def _heatmap_limits(detector, files):
     spread = files[:: -(-len(files) // SAMPLE)]
     maps = [detector.anomaly_map(X) for _, X in _batches(spread, detector.image_shape_, {}, "scale of the heatmaps")]
     return explain.display_limits(np.concatenate(maps), 0.99) if maps else None
-
-
-@app.command()
-def data(
-    name: Annotated[str | None, typer.Argument(help="a data set; without one, all are listed")] = None,
-    download: Annotated[bool, typer.Option(help="fetch it into data/cache")] = False,
-) -> None:
-    """Lists the data sets and where each was found, or fetches one."""
-    from . import datasets
-
-    datasets.places()  # a folder named wrongly in $FCDD_DATA is told before anything is listed as missing
-    table = Table("data set", "classes", "found in")
-    for each in [name] if name else datasets.names():
-        try:
-            found = escape(datasets.where(each, download=download))
-        except FileNotFoundError:
-            if name:
-                raise
-            found = "[dim]not found[/]"
-        table.add_row(each, str(len(datasets.REGISTRY[each].classes or ()) or "as found"), found)
-    console.print(table)

@@ -34,6 +34,7 @@ def with_defects(split: Split, k: int = 1, *, seed: int = 0, leak: bool = False,
         np.r_[train.anomalous, test.anomalous[shown]],
         np.r_[train.names, test.names[shown]],
         torch.cat([blank if train.masks is None else train.masks, test.masks[shown]]),
+        None if train.groups is None or test.groups is None else np.r_[train.groups, test.groups[shown]],
     )
     kept = np.arange(len(test)) if leak else np.setdiff1d(np.arange(len(test)), chosen)
     return replace(split, train=more, test=test.take(kept))

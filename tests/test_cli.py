@@ -212,7 +212,7 @@ def test_data_is_listed_without_being_read(run, monkeypatch, tmp_path):
     output = run("data")
     assert str(tmp_path / "imagenet_sample_256.tar") in output
     assert f"{tmp_path / 'cifar10_sheets.tar'} (the official images as lossless sheets)" in output
-    with pytest.raises(FileNotFoundError, match="voc was not found.*fcdd data voc --download"):
+    with pytest.raises(FileNotFoundError, match="voc was not found.*fcdd data fetch voc"):
         run("data", "voc")
 
 

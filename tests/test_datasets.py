@@ -282,7 +282,7 @@ def test_every_data_set_says_how_to_get_it(name, tmp_path):
         told = str(error.value)
         assert told.startswith(f"{name} was not found. Looked for {tmp_path / 'cache' / entry.places[0]}, ")
         assert entry.expects and f"put {entry.expects} there; or set $FCDD_DATA" in told
-        assert (f"fcdd data {name} --download" in told) == bool(entry.fetch)
+        assert (f"fcdd data fetch {name}" in told) == bool(entry.fetch)
     if not entry.exposure_only:
         with pytest.raises(FileNotFoundError, match=f"{name} was not found"):
             datasets.load(name, entry.classes[0] if entry.classes else "any")
@@ -412,14 +412,14 @@ def test_missing_data_says_how_to_get_it(tmp_path):
         str(tmp_path / "cache" / "fashion-mnist"),
         "train-images-idx3-ubyte",
         "$FCDD_DATA",
-        "fcdd data fashion-mnist --download",
+        "fcdd data fetch fashion-mnist",
         "Debian's package dataset-fashion-mnist",
         "embedded subset 'fashion-mnist-small'",
     ):
         assert text in str(error.value)
     with pytest.raises(FileNotFoundError) as error:
         datasets.load("notmnist", "A", download=True)
-    assert "--download" not in str(error.value)  # it has no mirror
+    assert "data fetch" not in str(error.value)  # it has no mirror
 
 
 def test_folders_that_do_not_exist(tmp_path, monkeypatch):

@@ -13,18 +13,18 @@ from importlib.metadata import EntryPoint, entry_points
 import numpy as np
 import torch
 
-from . import cifar, idx, mvtec
-from .fetch import DataError, Entry, find, locate, places
+from . import cifar, idx, mvtec, piped
+from .fetch import DataError, Entry, checksums, find, locate, places
 from .folders import Pictures, class_folders, folder, image_folder, original_masks, pictures
 from .overlaps import overlapping
 from .split import Images, Split, one_vs_rest
 
 __all__ = [
-    "DataError", "Entry", "Images", "Split", "class_folders", "classes", "find", "folder", "image_folder", "load",
-    "load_all", "names", "one_vs_rest", "original_masks", "pictures", "places", "where",
+    "DataError", "Entry", "Images", "Split", "checksums", "class_folders", "classes", "find", "folder",
+    "image_folder", "load", "load_all", "names", "one_vs_rest", "original_masks", "pictures", "places", "where",
 ]  # fmt: skip
 
-FAMILIES = (idx, cifar, mvtec)
+FAMILIES = (idx, cifar, mvtec, piped)
 MOST = 20e9  # bytes of exposure that load_all takes into memory
 
 
@@ -56,7 +56,7 @@ def classes(name: str, root=None) -> list[str]:
 def where(name: str, root=None, *, download: bool = False) -> str:
     """Where a data set was found, without reading it. Raises FileNotFoundError that says how to get it."""
     entry = _entry(name)
-    if entry.split and not entry.places:
+    if entry.split and not entry.places and entry.source is str:
         return load(name, entry.classes[0], root, download=download).source
     return entry.source(locate(name, entry, root, download))
 

@@ -26,14 +26,20 @@ def unpack(archive: Path, home: str = "unpacked") -> Path:
     Raises :class:`DataError` if the archive is not the one whose checksum is known, or is damaged."""
     target = fetch.cache() / home / archive.name.split(".")[0]
     with FileLock(f"{target}.lock"):
-        if target.is_dir():
-            return target
-        verify(archive)
-        try:
-            with _whole(target) as unfinished, tarfile.open(archive) as file:
-                file.extractall(unfinished, filter="data")
-        except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
-            raise DataError(f"{archive} is damaged and cannot be unpacked ({error}); fetch it again") from error
+        if not target.is_dir():
+            with _whole(target) as unfinished:
+                extract(archive, unfinished)
+    return target
+
+
+def extract(archive: Path, target: Path) -> Path:
+    """Unpacks an archive into the folder ``target``. Raises like :func:`unpack`."""
+    verify(archive)
+    try:
+        with tarfile.open(archive) as file:
+            file.extractall(target, filter="data")
+    except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
+        raise DataError(f"{archive} is damaged and cannot be unpacked ({error}); fetch it again") from error
     return target
 
 

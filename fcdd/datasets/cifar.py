@@ -29,7 +29,7 @@ def _read(path: Path, name: str, normal: str | None = None):
     arrays = decoded(path, partial(_read_sheets, classes=classes))
     if normal is not None and "test_images" not in arrays:
         told = f"expected test images of {name}, found none in {path}, which serves as outlier exposure only"
-        raise FileNotFoundError(f"{told}; get the official files, with: fcdd data {name} --download")
+        raise FileNotFoundError(f"{told}; get the official files, with: fcdd data fetch {name}")
     return classes, arrays
 
 

@@ -16,6 +16,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 DEBIAN = Path("/usr/share/datasets")
+EMBEDDED = Path(__file__).parent / "embedded"  # what is inside the package
 FACTS = yaml.safe_load((Path(__file__).parent / "registry.yml").read_text(encoding="utf-8"))
 SHA256 = {file: known for facts in FACTS.values() for file, known in facts.get("archives", {}).items()}
 
@@ -30,7 +31,8 @@ class Entry:
 
     read(path) gives class names and a dict of train_images, train_labels, test_images, test_labels, and takes ``size``
     where pictures are resized; fetch() downloads into the cache; source(path) is what a split says of its origin;
-    split(normal, ...) gives a :class:`Split` by itself where the protocol is not one class against the rest."""
+    split(normal, ...) gives a :class:`Split` by itself where the protocol is not one class against the rest; copy(path)
+    gives the files of ``fcdd data copy``, {relative name: file}."""
 
     classes: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
@@ -41,6 +43,7 @@ class Entry:
     source: Callable = str
     hints: tuple[str, ...] = ()
     split: Callable | None = None
+    copy: Callable | None = None
     exposure_only: bool = False
 
 
@@ -103,7 +106,7 @@ def locate(name: str, entry: Entry, root=None, may_download: bool = False) -> Pa
 def how_to_get(name: str, entry: Entry, looked: str) -> str:
     """What an error says about data that was not found where it was looked for."""
     ways = [f"put {entry.expects} there", "set $FCDD_DATA to the folder that holds it"]
-    ways += [f"let it be fetched with: fcdd data {name} --download"] if entry.fetch else []
+    ways += [f"let it be fetched with: fcdd data fetch {name}"] if entry.fetch else []
     return f"{name} was not found. Looked for {looked}. Either " + "; or ".join([*ways, *entry.hints]) + "."
 
 
@@ -114,6 +117,19 @@ def verify(path: Path) -> str:
     if found != SHA256.get(path.name, found):
         raise DataError(f"{path} is damaged: expected sha256 {SHA256[path.name]}, got {found}; fetch it again")
     return found
+
+
+def checksums(name: str, path: Path | None) -> dict[Path, str | None]:
+    """The files that tell whether a data set at ``path`` (None: inside the package) is whole, with the sha256 of their
+    content (.gz: of what is packed), None where it is not known. Empty if nothing is known of a folder."""
+    facts = FACTS.get(name, {})
+    if path is None:
+        return {EMBEDDED / file: sha256 for file, sha256 in facts.get("archives", {}).items()}
+    if path.is_file():
+        return {path: SHA256.get(path.name)}
+    known = facts.get("unpacked", {}) if facts.get("checked_in", path.name) in path.parts else {}
+    files = {path / facts["files"][key]: sha256 for key, sha256 in known.items()}
+    return {file if file.exists() else file.with_name(f"{file.name}.gz"): sha256 for file, sha256 in files.items()}
 
 
 def _by_torchvision(kind: str, **options) -> None:

@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from . import fetch
 from .fetch import FACTS, DataError, Entry, download, listed
 from .split import complete
 
-EMBEDDED = Path(__file__).parent / "embedded" / "fashion_mnist_small.npz"
-EMBEDDED_SHA256 = "c5cd865fb76b0464b71a9220a1e9b23fcc6b8310f7d1174387aa8c939e583f77"
+EMBEDDED = fetch.EMBEDDED / "fashion_mnist_small.npz"
+EMBEDDED_SHA256 = fetch.SHA256[EMBEDDED.name]
 
 FILES = FACTS["mnist"]["files"]
 CLOTHES = tuple(FACTS["fashion-mnist"]["classes"])

@@ -33,7 +33,7 @@ def mvtec(normal: str, root=None, size: tuple[int, int] = (224, 224), download: 
         raise ValueError(f"unknown category {normal!r} of MVTec-AD; known: {', '.join(CATEGORIES)}")
     path = find_category(normal, root)
     if path is None and download:
-        unpack(fetch.download("mvtec", {OFFICIAL: URL}, fetch.SHA256) / OFFICIAL, "mvtec")
+        _fetch()
         path = find_category(normal, fetch.cache())
     if path is None:
         looked = f"{normal}/train/good in " + ", ".join(f"{place}/mvtec*" for place in places(root))
@@ -58,4 +58,8 @@ def find_category(normal: str, root=None) -> Path | None:
     return None
 
 
-ENTRIES = {"mvtec": listed("mvtec", split=mvtec)}
+def _fetch() -> None:
+    unpack(fetch.download("mvtec", {OFFICIAL: URL}, fetch.SHA256) / OFFICIAL, "mvtec")
+
+
+ENTRIES = {"mvtec": listed("mvtec", split=mvtec, fetch=_fetch)}

@@ -10,32 +10,35 @@ from torch import Tensor
 @dataclass(frozen=True)
 class Images:
     """Images (N, C, H, W) uint8 with what is known of them. y: (N,) labels for training, +1 nominal, 0 unlabelled, -1
-    anomalous; anomalous: (N,) boolean ground truth; masks: (N, 1, H, W) boolean; names: of the classes or files."""
+    anomalous; anomalous: (N,) boolean ground truth; masks: (N, 1, H, W) boolean; names: of the classes or files;
+    groups: (N,) the sheets, days or batches whose images are alike, as ``fit`` and ``calibrate`` take them."""
 
     images: Tensor
     y: Tensor
     anomalous: np.ndarray
     names: np.ndarray
     masks: Tensor | None = field(default=None, repr=False)
+    groups: np.ndarray | None = field(default=None, repr=False)
 
     def __len__(self):
         return len(self.images)
 
     def take(self, chosen) -> "Images":
         """Those at the places ``chosen``, in that order."""
-        parts = {key: getattr(self, key)[chosen] for key in ("images", "y", "anomalous", "names")}
-        return Images(**parts, masks=None if self.masks is None else self.masks[chosen])
+        parts = {key: getattr(self, key) for key in self.__dataclass_fields__}
+        return Images(**{key: part if part is None else part[chosen] for key, part in parts.items()})
 
 
 @dataclass(frozen=True)
 class Split:
-    """Training and test images of one nominal class, and where they came from."""
+    """Training and test images of one nominal class, and where they came from; ``said`` is that in words."""
 
     name: str
     normal: str
     train: Images
     test: Images
     source: str
+    said: str = ""
 
     def __repr__(self):
         labelled = int((self.train.y < 0).sum())
@@ -43,7 +46,7 @@ class Split:
         train = f"{len(self.train)} training images" + (f" ({labelled} labelled anomalies)" if labelled else "")
         train += f" ({polluting} unlabelled anomalies)" if polluting > 0 else ""
         test = f"{len(self.test)} test images ({int(self.test.anomalous.sum())} anomalous)"
-        return f"{self.name}, nominal: {self.normal}. {train}, {test}. From {self.source}"
+        return f"{self.name}, nominal: {self.normal}. {train}, {test}. From {self.said or self.source}"
 
 
 def one_vs_rest(
