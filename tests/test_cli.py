@@ -201,7 +201,7 @@ def test_data_lists_what_is_there(run, monkeypatch, tmp_path):
     assert set(datasets.names()) <= rows.keys()
     assert "the package itself" in rows["fashion-mnist-small"] and "not found" in rows["mnist"]
     assert "10" in rows["cifar10"] and "as found" in rows["omniglot"]  # its classes are not known without it
-    assert "the package itself" in run("data", "fashion-mnist-small")
+    assert "the package itself" in run("data", "list", "fashion-mnist-small")
 
 
 def test_data_is_listed_without_being_read(run, monkeypatch, tmp_path):
@@ -213,7 +213,7 @@ def test_data_is_listed_without_being_read(run, monkeypatch, tmp_path):
     assert str(tmp_path / "imagenet_sample_256.tar") in output
     assert f"{tmp_path / 'cifar10_sheets.tar'} (the official images as lossless sheets)" in output
     with pytest.raises(FileNotFoundError, match="voc was not found.*fcdd data fetch voc"):
-        run("data", "voc")
+        run("data", "list", "voc")
 
 
 def test_data_says_that_a_folder_of_fcdd_data_is_missing(run, monkeypatch):
@@ -405,7 +405,7 @@ def refused(monkeypatch, capsys):
     (("fit", "no/such/folder"), "expected images below no/such/folder, found none"),
     (("score", ".", "--model", "no.safetensors"), "no model at no.safetensors; expected a file written by save()"),
     (("score", "fcdd", "--model", __file__), "is not a safetensors file or is cut short"),
-    (("data", "imagenette"), "unknown data set 'imagenette'; known:"),
+    (("data", "list", "imagenette"), "unknown data set 'imagenette'; known:"),
     (("study", "run", "--profile", "huge"), "unknown profile 'huge'; known: smoke, quick, full, paper"),
     (("study", "run", "--profile", "smoke", "--method", "pca"), "unknown method 'pca' in profile smoke"),
     (("study", "show", "smoke/none"), "no record 'smoke/none'; fcdd study list names them"),
@@ -474,7 +474,7 @@ def test_a_package_that_is_not_installed_is_named_with_the_extra_that_brings_it(
     )
     listed, refused, data = (
         subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
-        for arguments in ([], ["study", "list"], ["data", "fashion-mnist-small"])
+        for arguments in ([], ["study", "list"], ["data", "list", "fashion-mnist-small"])
     )
     assert "study" in listed.stdout and "the package itself" in data.stdout and data.returncode == 0
     name, _, rest = refused.stderr.removeprefix("error: ").partition(" ")
