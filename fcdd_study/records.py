@@ -156,11 +156,20 @@ def _tuple(value):
 
 
 def commit() -> str:
-    """The git commit of the checkout, with ``+`` if files differ from it; "unknown" outside of git."""
+    """The git commit of this checkout, with ``+`` if files differ from it; "unknown" where the code is in no repository
+    of its own: a repository around it, as a course has one, says nothing about it."""
+    # Without locks: several processes may ask at once. What git tells its hooks in GIT_* is about their repository.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    environment["GIT_CEILING_DIRECTORIES"] = str(CHECKOUT.resolve().parent)
+
+    def git(*arguments: str) -> str:
+        command = ["git", "--no-optional-locks", *arguments]
+        told = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=True)
+        return told.stdout.strip()
+
     try:
-        git = ["git", "--no-optional-locks", "-C", str(ROOT)]  # without locks: several processes may ask at once
-        git += ["describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
-        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+        git("cat-file", "-e", "HEAD:fcdd_study/records.py")
+        return git("describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
