@@ -126,6 +126,15 @@ def facts() -> dict[str, dict]:
 
 @cache
 def _imports() -> grimp.ImportGraph:
+    """Who imports whom. Raises RuntimeError if the library that is imported is not the one whose files are hashed."""
+    import fcdd
+
+    home = Path(fcdd.__file__).parents[1]
+    if home.resolve() != PROJECT.resolve():
+        raise RuntimeError(
+            f"two checkouts are mixed: the study is that of {PROJECT}, the library that of {home}; "
+            f"install one (pip install -e {PROJECT}), or start with PYTHONPATH={PROJECT}"
+        )
     return grimp.build_graph("fcdd", "fcdd_study", exclude_type_checking_imports=True, cache_dir=None)
 
 
