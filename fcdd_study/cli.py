@@ -194,7 +194,8 @@ def study_chapter(
     wrong = [p for p in parameter or [] if "=" not in p]
     if wrong:
         raise ValueError(f"expected parameters as name=value, got {', '.join(wrong)}")
-    chapters.execute(notebook, output, dict(p.split("=", 1) for p in parameter or []))
+    texts = dict(p.split("=", 1) for p in parameter or [])
+    chapters.execute(notebook, output, chapters.given(notebook, texts))
 
 
 @app.command("render", hidden=True)

@@ -17,7 +17,8 @@ LINEAGE = [
 
 
 def set_style() -> None:
-    """The book's matplotlib and seaborn settings."""
+    """The book's matplotlib and seaborn settings, in the place of any that a matplotlibrc made."""
+    plt.rcdefaults()
     sns.set_theme(context="notebook", style="ticks", palette="colorblind")
     plt.rcParams.update({"figure.dpi": 110, "savefig.dpi": 110, "figure.constrained_layout.use": True})
     plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "image.cmap": "gray"})
