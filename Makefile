@@ -15,12 +15,29 @@ CLUSTER ?=
 # What `make why` is about: book or study.
 WHAT ?= book
 
+# A variable that no command reads is a misspelt one: `make study METHOD=hsc` would run everything.
+OF_STUDY := DATASETS METHODS CLASSES ABLATIONS
+KNOWN := PROFILE DEVICE CORES PYTHON ARGS CLUSTER WHAT RECORD $(OF_STUDY)
+ASKED := $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(name)))
+UNKNOWN := $(filter-out $(KNOWN),$(ASKED))
+$(foreach name,$(firstword $(UNKNOWN)),$(error unknown variable $(name); $(shell $(PYTHON) -c 'import difflib, sys; \
+	near = difflib.get_close_matches(sys.argv[1].upper(), sys.argv[2:], 1); \
+	print(f"did you mean {near[0]}?" if near else "known: " + ", ".join(sys.argv[2:]))' $(name) $(KNOWN))))
+# So is a part of the study for a command that runs the whole of something else.
+GOALS := $(or $(MAKECMDGOALS),help)
+OF_WHY := $(if $(filter study,$(WHAT)),why)
+PARTLY := $(filter $(OF_STUDY),$(ASKED))
+$(if $(PARTLY),$(foreach goal,$(filter-out study $(OF_WHY),$(GOALS)),$(error make $(goal) takes no $(PARTLY); a part of the \
+	study is run by: make study $(firstword $(PARTLY))=..., and listed by: make why WHAT=study $(firstword $(PARTLY))=...)))
+# What comes from the shell's environment is said.
+$(foreach name,$(KNOWN),$(if $(filter environment,$(origin $(name))),$(info $(name)=$($(name)), from the environment)))
+
 # Modules are run with `python -m`: the scripts in .venv/bin break in folders whose path holds a space.
 PY := .venv/bin/python
 SNAKEMAKE := $(PY) -m snakemake
 OPTIONS := --scheduler greedy --rerun-incomplete --nolock --keep-going --quiet host $(ARGS) \
 	$(if $(CLUSTER),--profile fcdd_study/cluster/$(CLUSTER),--cores $(CORES) --resources gpu=1) \
-	--config profile=$(PROFILE) device=$(DEVICE)
+	--config profile=$(PROFILE) device=$(DEVICE) $(if $(CLUSTER),cluster=$(CLUSTER))
 PART := "datasets=$(DATASETS)" "methods=$(METHODS)" "classes=$(CLASSES)" "ablations=$(ABLATIONS)"
 
 .PHONY: help book bench check test test-slow why study setup lock clean
