@@ -3,6 +3,8 @@
 # What a run leaves is its record in _build/records, written whole or not at all and kept whatever becomes of the job. A
 # job goes through all classes and seeds of one method, skips what is current, and sums the records up as a table.
 
+import atexit
+import hashlib
 import os
 import shlex
 import shutil
@@ -11,14 +13,19 @@ from glob import glob
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from snakemake.logging import logger
 
-from fcdd_study import chapters, grid, hashes, protocol, records
+from fcdd_study import chapters, grid, hashes, progress, protocol, records, slurm
 
 PROFILE = config.get("profile", "quick")
 DEVICE = config.get("device", "auto")
 NORMAL = config.get("normal")  # None: each chapter's own
 FIRST = protocol.data_sets(PROFILE)[0]  # the book is about the first
 CHAPTERS = sorted(Path(file).stem for file in glob("notebooks/*.ipynb"))
+if DEVICE.partition(":")[0] not in ("auto", "cpu", "cuda", "mps"):
+    raise WorkflowError(f"unknown device {DEVICE!r}; expected auto, cpu, cuda or mps")
+# Each job's cores, where a cluster runs it: make CLUSTER=slurm.
+THREADS = slurm.cores(Path("fcdd_study/cluster") / config["cluster"] / "config.yaml") if config.get("cluster") else 1
 # One job at a time where they would share a GPU.
 GPU = int(DEVICE not in ("cpu", "mps") and shutil.which("nvidia-smi") is not None)
 if " " in sys.executable:  # Snakemake writes it into the scripts of cluster jobs, and does not quote it there
@@ -51,7 +58,18 @@ def tables(part):
 
 TABLES = tables(grid.parts(PROFILE, [FIRST])[0]._replace(ablations=[]))
 
-if workflow.is_main_process:
+def executed_by_hand(file):
+    """Whether an executed chapter is not as its run left it; a file that is not there is no matter."""
+    return os.path.exists(file) and chapters.edited(Path(file))
+
+
+def lost(file):
+    """The runs of a table whose records are no longer there; a table that is not there is no matter."""
+    return records.lost(file) if os.path.exists(file) else []
+
+
+DRY = workflow.output_settings.dryrun  # says what would be done, and touches nothing
+if workflow.is_main_process and not DRY:
     # Snakemake's own lock outlives a killed build and then refuses the next one; this one dies with its process.
     Path("_build").mkdir(exist_ok=True)
     LOCK = FileLock("_build/graph.lock")
@@ -59,10 +77,26 @@ if workflow.is_main_process:
         LOCK.acquire(timeout=0)
     except Timeout:
         raise WorkflowError("another build is running in this folder; wait for it to end")
-    # A table that lists records which are no longer there has to be made again.
-    for file in glob(f"_build/*/{PROFILE}/*/*.csv"):
-        if records.lost(file):
-            Path(file).unlink()
+    # A table that lists records which are no longer there has to be made again, and a chapter changed by hand.
+    for file in filter(lost, glob(f"_build/*/{PROFILE}/*/*.csv")):
+        Path(file).unlink()
+    for file in filter(executed_by_hand, glob(f"_build/chapters/{PROFILE}/[0-9][0-9]*_*.ipynb")):
+        if not file.endswith((".part.ipynb", ".failed.ipynb", ".edited.ipynb")):
+            print(f"{file} was changed by hand; it is kept as .edited.ipynb, and made again", file=sys.stderr)
+            os.replace(file, file.removesuffix(".ipynb") + ".edited.ipynb")
+    PROGRESS = progress.Progress(
+        lambda: [str(job.output[0]) for job in workflow.dag.needrun_jobs() if job.output], Path("_build/seconds.json")
+    )
+    progress.follow(logger, PROGRESS)
+    atexit.register(PROGRESS.close)
+
+
+def content(files):
+    """sha256 over the files that are there: what they hold decides, and not how old they are."""
+    digest = hashlib.sha256()
+    for file in sorted(filter(os.path.isfile, map(str, files))):
+        digest.update(f"{file} {hashlib.sha256(Path(file).read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 def relative(files):
@@ -104,13 +138,12 @@ def only_classes(wildcards):
     return " ".join(f"--normal {shlex.quote(name)}" for name in names)
 
 
-# What every table of runs is made with. The job's words go to the terminal and into its log, for the report at the end;
-# two jobs share the terminal, so that bars stay on one line and fill it.
-COLUMNS = shutil.get_terminal_size((100, 24)).columns - 1
-RUN = "OMP_NUM_THREADS={threads} TQDM_MININTERVAL=5 TQDM_POSITION=0 TQDM_NCOLS={COLUMNS} {PYTHON} -m fcdd study run"
+# What every table of runs is made with. The job's words go into its log, where the line of progress finds its bar, and
+# the report at the end its error.
+RUN = "OMP_NUM_THREADS={threads} TQDM_MININTERVAL=5 TQDM_NCOLS=100 {PYTHON} -m fcdd study run"
 RUN += " --profile {wildcards.profile} --dataset {wildcards.dataset} {params.classes} --device {DEVICE}"
 RUN += " --table {output:q}"
-LOGGED = " 2>&1 | tee {log:q}"
+LOGGED = " > {log:q} 2>&1"
 
 
 localrules: book, study, html
@@ -135,6 +168,9 @@ rule runs:
         settings=lambda wildcards: protocol.settings(wildcards.profile, wildcards.method, wildcards.dataset),
         images=images,
         classes=only_classes,
+        content=lambda wildcards: content(code_of(wildcards, wildcards.method)),
+        lost=lambda wildcards: lost("_build/runs/{profile}/{dataset}/{method}.csv".format(**wildcards)),
+    threads: THREADS
     resources: gpu=GPU
     message: "training {wildcards.method} on {wildcards.dataset}, profile {wildcards.profile}"
     shell: RUN + " --method {wildcards.method}" + LOGGED
@@ -151,52 +187,75 @@ rule ablation:
         ),
         images=images,
         classes=only_classes,
+        content=lambda wildcards: content(code_of_ablation(wildcards)),
+        lost=lambda wildcards: lost("_build/ablations/{profile}/{dataset}/{name}.csv".format(**wildcards)),
+    threads: THREADS
     resources: gpu=GPU
     message: "ablation {wildcards.name} on {wildcards.dataset}, profile {wildcards.profile}"
     shell: RUN + " --ablation {wildcards.name}" + LOGGED
 
 
+def code_of_chapter(wildcards):
+    return relative(chapters.code_files(Path(f"notebooks/{wildcards.chapter}.ipynb")))
+
+
+def tables_of_chapter(wildcards):
+    return {"08_study": [*TABLES, *RECORDED], "09_beyond": RECORDED}.get(wildcards.chapter, [])
+
+
+def content_of_chapter(wildcards):
+    notebook = f"notebooks/{wildcards.chapter}.ipynb"
+    return content([notebook, *code_of_chapter(wildcards), *tables_of_chapter(wildcards)])
+
+
 rule chapter:
     input:
         notebook="notebooks/{chapter}.ipynb",
-        code=lambda wildcards: relative(chapters.code_files(Path(f"notebooks/{wildcards.chapter}.ipynb"))),
-        tables=lambda wildcards: {"08_study": [*TABLES, *RECORDED], "09_beyond": RECORDED}.get(wildcards.chapter, []),
+        code=code_of_chapter,
+        tables=tables_of_chapter,
     output: "_build/chapters/{profile}/{chapter}.ipynb"
     log: "_build/logs/chapters/{profile}/{chapter}.ipynb.txt"
     params:
         settings=lambda wildcards: protocol.profile(wildcards.profile),
         parameters=parameters,
+        content=content_of_chapter,
+        by_hand=lambda wildcards: executed_by_hand("_build/chapters/{profile}/{chapter}.ipynb".format(**wildcards)),
     resources: gpu=GPU
     message: "executing chapter {wildcards.chapter}, profile {wildcards.profile}"
     shell: "OMP_NUM_THREADS={threads} {PYTHON} -m fcdd study chapter {input.notebook:q} {output:q}"
         " {params.parameters}" + LOGGED
 
 
+EXECUTED = expand("_build/chapters/{profile}/{chapter}.ipynb", profile=PROFILE, chapter=CHAPTERS)
+SHOWN = [
+    *TABLES, *RECORDED, "benchmarks/report.py", *sorted(glob("benchmarks/records/*.json")),
+    *sorted(file for file in glob("book/**", recursive=True) if os.path.isfile(file) and "__pycache__" not in file),
+    "_config.yml", "_toc.yml", "fcdd_study/book.py",
+    *sorted(glob("fcdd*/**/*.py", recursive=True)),  # the page of the library shows its docstrings
+]
+
+
 rule html:
-    input:
-        chapters=expand("_build/chapters/{profile}/{chapter}.ipynb", profile=PROFILE, chapter=CHAPTERS),
-        tables=[*TABLES, *RECORDED, "benchmarks/report.py", *sorted(glob("benchmarks/records/*.json"))],
-        pages=[file for file in glob("book/**", recursive=True) if os.path.isfile(file) and "__pycache__" not in file],
-        config=["_config.yml", "_toc.yml", "fcdd_study/book.py"],
-        library=glob("fcdd*/**/*.py", recursive=True),  # the page of the library shows its docstrings
+    input: EXECUTED, SHOWN
     output: "_build/html/index.html"
+    log: "_build/logs/html.txt"
+    params: content=lambda wildcards: content([*EXECUTED, *SHOWN])
     message: "rendering the book"
-    shell: "{PYTHON} -m fcdd study render --profile {PROFILE}"
-
-
-def last_words(log):
-    """What a job said in the end: its error, or its last line if it was ended before it could say one."""
-    lines = [line for line in Path(log).read_text(errors="replace").splitlines() if line.strip()] or ["(nothing)"]
-    return lines[next((k for k, line in enumerate(lines) if line.startswith("error: ")), -1) :]
+    shell: "{PYTHON} -m fcdd study render --profile {PROFILE}" + LOGGED
 
 
 onstart:
     shutil.rmtree("_build/logs", ignore_errors=True)
 
 
+onsuccess:
+    PROGRESS.close()
+    made = {str(file) for job in workflow.dag.jobs for file in job.output}
+    page = "_build/html/index.html"
+    print(f"done: {page if page in made else 'the records are in _build/records'}", file=sys.stderr)
+
+
 onerror:
-    logs = sorted(glob("_build/logs/**/*.txt", recursive=True))
-    failed = [file for file in logs if not Path(file.replace("/logs", "", 1).removesuffix(".txt")).exists()]
-    print(f"\nof {len(logs)} jobs {len(failed)} failed; what the others made is kept:", file=sys.stderr)
-    for file in failed:
-        print(f"\n{file} ends with", *last_words(file), sep="\n  ", file=sys.stderr)
+    PROGRESS.close()
+    if PROGRESS.failed:
+        print("", *PROGRESS.report(), sep="\n", file=sys.stderr)
