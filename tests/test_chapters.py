@@ -108,7 +108,7 @@ def test_a_good_chapter(executed):
     assert chapters.problems(output, source) == []
     made = json.loads(output.read_text(encoding="utf-8"))["metadata"]["fcdd"]
     assert made["parameters"] == {"normal": "Bag"} and made["seconds"] > 0
-    assert made.keys() == {"source", "code", "parameters", "commit", "versions", "seconds"}
+    assert made.keys() == {"source", "code", "outputs", "parameters", "commit", "versions", "seconds"}
     assert [path.name for path in output.parent.iterdir()] == ["01_good.ipynb"]
     assert not any(each.get("outputs") for each in json.loads(source.read_text())["cells"])  # the source stays clean
 
