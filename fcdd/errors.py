@@ -1,7 +1,11 @@
-"""What the command line says of an error: whether the input is at fault, or fcdd."""
+"""What is wrong with data, and what the command line says of an error: whether the input is at fault, or fcdd."""
 
 import dis
 import traceback
+
+
+class DataError(ValueError):
+    """A data file is damaged: cut short, changed, or not what its name says."""
 
 
 def verdict(error: Exception, packages: set[str]) -> tuple[int, str]:

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from . import augment, explain, exposure, networks, stacking, training
-from .checks import as_images, as_labels, as_masks, mark_labels
+from .checks import as_images, as_labels, as_masks, check_seed, mark_labels
 from .scores import ScoreMixin
 
 # A keyword-only constructor that only stores, as scikit-learn asks for; its parameters are the annotated fields.
@@ -63,6 +63,7 @@ class DeepDetector(ScoreMixin, BaseEstimator):
     def _check(self):
         if not 0 < self.nu <= 1:
             raise ValueError(f"expected 0 < nu <= 1, got {self.nu}")
+        check_seed(self.seed)
 
     def _with_head(self, network) -> nn.Module:
         """The network as trained: a classifier adds its logit."""
@@ -92,7 +93,8 @@ class DeepDetector(ScoreMixin, BaseEstimator):
 
     def _inputs(self, X, y=None, masks=None) -> tuple:
         """The images, labels and masks to learn from, checked, and the parameters with them."""
-        images, labels = as_images(X), as_labels(y, len(X))
+        images = as_images(X)
+        labels = as_labels(y, len(images))
         if masks is not None and not self.learns_from_masks:
             raise ValueError(f"expected no masks: only FCDD learns from masks, {type(self).__name__} does not")
         self._check()

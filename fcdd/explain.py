@@ -4,8 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from scipy import ndimage
 from torch import Tensor
+
+from .augment import as_uint8
+from .checks import as_images
+from .pictures import STAMP
 
 
 def gradient_maps(network, score, images: Tensor, prepare, device, batch_size: int = 256) -> np.ndarray:
@@ -47,14 +53,19 @@ def display_limits(maps, quantile: float = 0.85, axes=None):
     return maps.min(axes, keepdims=True), np.quantile(maps, quantile, axes, keepdims=True)
 
 
-def write_overlays(folder, names, images: Tensor, maps, limits=None) -> None:
-    """Writes each image beside itself with its heatmap on top, as ``folder/<name>.png``; all maps share one scale, from
-    the lowest to the 99th percentile, or the ``limits`` of several calls."""
-    import matplotlib.pyplot as plt
+def write_overlays(folder, names, images, maps, limits=None) -> None:
+    """Writes each image (N, C, H, W), uint8 or float in [0, 1], beside itself with its heatmap on top, as
+    ``folder/<name>.png``; all maps share one scale, from the lowest to the 99th percentile, or the ``limits`` of
+    several calls. The files are stamped, so that they are not taken for pictures to judge later."""
+    from matplotlib import colormaps
 
-    for name, image, heat in zip(names, images, for_display(maps, 0.99, limits=limits), strict=True):
-        picture = np.asarray(image.float() / 255).transpose(1, 2, 0).repeat(3 // len(image), 2)
-        colours = plt.get_cmap("magma")(heat)[..., :3]
+    stamp = PngInfo()
+    stamp.add_text("Software", STAMP)
+    colours = colormaps["magma"](np.arange(256))[:, :3] * 255
+    shown = as_uint8(as_images(images)).permute(0, 2, 3, 1).expand(-1, -1, -1, 3).cpu().numpy()
+    heat = (for_display(maps, 0.99, limits=limits) * 255).round().astype(np.uint8)
+    for name, picture, each in zip(names, shown, heat, strict=True):
         path = Path(folder) / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        plt.imsave(path, np.concatenate([picture, 0.5 * picture + 0.5 * colours], 1))
+        over = (0.5 * picture + 0.5 * colours[each]).round().astype(np.uint8)
+        Image.fromarray(np.concatenate([picture, over], 1)).save(path, pnginfo=stamp)

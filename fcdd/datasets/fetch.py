@@ -15,14 +15,12 @@ import yaml
 from filelock import FileLock
 from tqdm import tqdm
 
+from ..errors import DataError
+
 DEBIAN = Path("/usr/share/datasets")
 EMBEDDED = Path(__file__).parent / "embedded"  # what is inside the package
 FACTS = yaml.safe_load((Path(__file__).parent / "registry.yml").read_text(encoding="utf-8"))
 SHA256 = {file: known for facts in FACTS.values() for file, known in facts.get("archives", {}).items()}
-
-
-class DataError(ValueError):
-    """A data file is damaged: cut short, changed, or not what its name says."""
 
 
 @dataclass(frozen=True)
