@@ -402,7 +402,7 @@ def refused(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("arguments, text", [
-    (("fit", "no/such/folder"), "expected images below no/such/folder, found none"),
+    (("fit", "no/such/folder"), "no such file or folder: no/such/folder"),
     (("score", ".", "--model", "no.safetensors"), "no model at no.safetensors; expected a file written by save()"),
     (("score", "fcdd", "--model", __file__), "is not a safetensors file or is cut short"),
     (("data", "list", "imagenette"), "unknown data set 'imagenette'; known:"),

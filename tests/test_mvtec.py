@@ -251,7 +251,7 @@ def test_original_masks_of_a_part(tmp_path):
     part = replace(split, test=replace(split.test, names=split.test.names[[2, 1]]))
     assert [mask.shape for mask in original_masks(part)] == [(33, 44), (50, 60)]
     (tmp_path / "x" / "test" / "good" / "000.png").unlink()
-    with pytest.raises(FileNotFoundError, match="expected the picture good/000 below .*test; it was there when"):
+    with pytest.raises(FileNotFoundError, match="expected the picture good/000 below .*x; it was there when"):
         original_masks(part)
 
 
@@ -262,7 +262,7 @@ def test_an_original_mask_damaged_since_it_was_read_is_told(tmp_path):
     whole = mask.read_bytes()
     for kept in (len(whole) - 40, 10):
         mask.write_bytes(whole[:kept])
-        with pytest.raises(DataError, match="1 pictures are damaged:\n- .*broken/000_mask.png: cannot be read"):
+        with pytest.raises(DataError, match="broken/000_mask.png: cannot be read"):
             original_masks(split)
 
 
