@@ -20,7 +20,7 @@ from .memory import keep_freed
 HELP = "Deep one-class classification, from SVDD to FCDD. --debug (or FCDD_DEBUG=1) shows the traceback of an error."
 CODES = "Exit codes: 0 done, 1 the input (a file, a value), 2 the usage, 3 a bug in fcdd."
 app = typer.Typer(help=HELP, epilog=CODES, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-console, complaints = Console(), Console(stderr=True)
+console, complaints = Console(emoji=False), Console(stderr=True, emoji=False)
 EXTENSIONS = entry_points(group="fcdd.commands")  # the study's package adds its own commands here
 PACKAGES = {"fcdd", *(extension.module.partition(".")[0] for extension in EXTENSIONS)}
 app.add_typer(data, name="data")
@@ -48,9 +48,9 @@ def main() -> None:
 
 @app.command()
 def fit(
-    images: Annotated[Path, typer.Argument(help="folder of good images, or a folder in MVTec layout (train/good)")],
+    images: Annotated[Path, typer.Argument(help="folder of good images, alone or beside defects as MVTec-AD has them")],
     model: Annotated[Path, typer.Option(help="where the model goes")] = Path("model.safetensors"),
-    size: Annotated[int, typer.Option(help="side in pixels that images are resized to")] = 224,
+    size: Annotated[int, typer.Option(help="shorter side in pixels that images are resized to")] = 224,
     epochs: int = 30,
     exposure: Annotated[str, typer.Option(help="confetti, photographs, a data set or a folder of images")] = "confetti",
     network: Annotated[str, typer.Option(help="an fcdd_* network that fits the size")] = "fcdd_cnn224",
@@ -59,25 +59,35 @@ def fit(
     seed: int = 0,
 ) -> None:
     """Learns from good images what normal looks like, and writes a model with a threshold."""
-    from . import FCDD, calibration, datasets
+    from . import FCDD, calibration, layouts
 
-    good = images / "train" / "good" if (images / "train" / "good").is_dir() else images
-    X = datasets.image_folder(good, (size, size))
+    _refuse_place(model)
+    layout = layouts.recognise(images)
+    complaints.print(str(layout), markup=False, highlight=False, soft_wrap=True)
+    X = layout.learn(size)[:]
     # From scratch: the paper's σ for small and large images. On pretrained features: chapter 06's settings.
     options: dict = {"sigma": 1.2 if size <= 32 else 8.0}
     if weights is not None:
         options = {"network_options": {"weights": weights}, "objective": "pixels", "augmentation": "parts"}
         options |= {"sigma": 12.0, "optimizer": "adam", "learning_rate": 1e-3, "decay": 1.0, "weight_decay": 1e-4}
-    options |= {"network": network, "exposure": exposure, "epochs": epochs, "batch_size": min(16, len(X))}
+    options |= {"network": network, "exposure": exposure, "epochs": epochs, "batch_size": min(16, max(2, len(X)))}
     detector = FCDD(device=device, seed=seed, **options)
     detector.fit(X, **calibration.choose(len(X), detector.nu)).save(model)
     promise = getattr(detector, "calibration_", f"threshold {-detector.offset_:.4g} from the images learnt from")
     console.print(f"{model}: {len(X)} images; {promise}", markup=False, highlight=False, soft_wrap=True)
 
 
+def _refuse_place(model: Path) -> None:
+    """Raises OSError, before hours of training, where the model could not be written after them."""
+    above = next(folder for folder in (model, *model.absolute().parents) if folder.exists())
+    if model.is_dir() or (above != model and not (above.is_dir() and os.access(above, os.W_OK))):
+        what = "it is a folder" if model.is_dir() else f"{above} is no folder that can be written to"
+        raise OSError(f"the model cannot be written to {model}: {what}; name a file, as --model model.safetensors")
+
+
 @app.command()
 def score(
-    images: Annotated[Path, typer.Argument(help="folder of images to judge")],
+    images: Annotated[Path, typer.Argument(help="folder of images to judge, or one image")],
     model: Annotated[Path, typer.Option(help="a model that fit wrote")] = Path("model.safetensors"),
     heatmaps: Annotated[Path | None, typer.Option(help="folder for heatmaps, one PNG an image")] = None,
     device: Device = "auto",
@@ -87,34 +97,38 @@ def score(
     The folder may be larger than the memory: images are judged batch by batch. All heatmaps share one scale, set by a
     few hundred images evenly spread. Images that cannot be read are listed after all results; the exit code is then 1.
     """
-    from . import explain, load
-    from .datasets import folders
+    from . import explain, load, pictures
 
-    detector, files = load(model), folders.pictures(images)
+    detector, found = load(model), pictures.find(images)
+    files, root = found.files, images if images.is_dir() else images.parent
     if not hasattr(detector, "image_shape_"):
         raise ValueError(f"expected a detector that was fitted on images by a network, {model} holds {detector}")
     detector.to(device)
     if not files:
-        suffixes = ", ".join(sorted(folders.SUFFIXES))
-        raise FileNotFoundError(f"expected images below {images}, found none (of {suffixes})")
+        suffixes = ", ".join(sorted(pictures.SUFFIXES)) + ")" + pictures.said(found.passed)
+        raise FileNotFoundError(f"expected images below {images}, found none (of {suffixes}")
     limits = None if heatmaps is None else _heatmap_limits(detector, files)
     alike = Counter(file.with_suffix("") for file in files)  # a.jpg beside a.png: their heatmaps keep the suffix
     damaged: dict[Path, str] = {}
     for some, X in _batches(files, detector.image_shape_, damaged):
-        names = [file.relative_to(images) for file in some]
+        names = [file.relative_to(root) for file in some]
         scores = detector.anomaly_score(X)
         with tqdm.external_write_mode():
             for name, value in zip(names, scores, strict=True):
-                verdict = "nominal  " if -value >= detector.offset_ else "[bold]anomalous[/]"
-                console.print(f"{value:<9.4g}  {verdict}  {escape(str(name))}", soft_wrap=True, highlight=False)
+                verdict = "nominal  " if -value >= detector.offset_ else "anomalous"
+                # As bytes: names may hold what the terminal's encoding does not.
+                sys.stdout.buffer.write(os.fsencode(f"{value:<9.4g}  {verdict}  {name}\n"))
+            sys.stdout.flush()
         if heatmaps is not None:
             stems = [name.with_suffix("") for name in names]
-            named = [stem if alike[images / stem] == 1 else name for stem, name in zip(stems, names, strict=True)]
+            named = [stem if alike[root / stem] == 1 else name for stem, name in zip(stems, names, strict=True)]
             explain.write_overlays(heatmaps, named, X, detector.anomaly_map(X), limits)
     if heatmaps is not None:
         console.print(f"{len(files) - len(damaged)} heatmaps in {heatmaps}", markup=False)
+    if found.passed:
+        complaints.print(str(found), markup=False, highlight=False, soft_wrap=True)
     if damaged:
-        listed = "\n".join(f"- {file}: cannot be read ({reason})" for file, reason in damaged.items())
+        listed = "\n".join(f"- {reason}" for reason in damaged.values())
         raise ValueError(f"{len(damaged)} of {len(files)} images could not be judged:\n{listed}")
 
 
@@ -126,16 +140,17 @@ def _batches(files, shape, damaged: dict[Path, str], title: str | None = "scorin
     import numpy as np
     import torch
 
-    from .datasets import folders
+    from . import pictures
 
     channels, *size = shape
+    white = pictures.white_of(files)
     with tqdm(total=len(files), desc=title, unit=" images", leave=False, disable=None) as bar:
         for start in range(0, len(files), BATCH):
             pixels, some = {}, files[start : start + BATCH]
             for file in some:
                 try:
-                    pixels[file] = folders.pixels(file, size, channels)
-                except Exception as error:  # Pillow raises many kinds; none of them may cost the other images' results
+                    pixels[file] = pictures.pixels(file, size, channels, white=white)
+                except pictures.PictureError as error:  # costs no other image its result
                     damaged[file] = str(error)
             if pixels:
                 yield list(pixels), torch.from_numpy(np.stack(list(pixels.values())))
