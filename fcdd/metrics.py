@@ -48,6 +48,30 @@ def aupro(masks, maps, fpr_limit: float = 0.3) -> float:
     return float(np.concatenate(overlaps).mean())
 
 
+def smallest_found(masks, maps, fpr: float = 0.05, share: float = 0.9) -> float:
+    """The area, as a share of the image, from which on at least ``share`` of all defects are found; 1 if there is none.
+
+    A connected defect is found if its highest value is above the highest values of all but ``fpr`` of the images
+    without defects: what an alarm at that rate of false ones shows. Takes what :func:`aupro` takes. Raises ValueError
+    as :func:`auroc`, and without images without defects.
+    """
+    masks, maps = as_lists(masks, maps)
+    _check(masks, maps)
+    good = [heat.max() for mask, heat in zip(masks, maps, strict=True) if not mask.any()]
+    if not good:
+        raise ValueError("expected some images without defects, to say what counts as found, got none")
+    alarm, areas, found = np.quantile(good, 1 - fpr, method="higher"), [], []
+    for mask, heat in zip(masks, maps, strict=True):
+        scores, regions, sizes = defects(mask, heat)
+        highest = np.full(len(sizes), -np.inf)
+        np.maximum.at(highest, regions, scores)
+        areas.append(sizes / mask.size)
+        found.append(highest > alarm)
+    order = np.argsort(-np.concatenate(areas), kind="stable")
+    enough = np.cumsum(np.concatenate(found)[order]) >= share * np.arange(1, len(order) + 1)
+    return float(np.concatenate(areas)[order][enough].min(initial=1.0))
+
+
 def at_original_resolution(maps, masks, mode: str = "nearest") -> list[np.ndarray]:
     """Heatmaps (N, H, W) enlarged to the sizes of ``masks``, a list of (H, W) as :func:`fcdd.datasets.original_masks`
     gives them: the paper's evaluation, "at original resolution" (without this it is "at network resolution").

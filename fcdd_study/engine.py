@@ -1,7 +1,6 @@
 """Runs a list of runs, many at once where they share an architecture, writes their records, keeps what is current."""
 
 import sys
-import time
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -97,13 +96,13 @@ def execute(run: protocol.Run, device: str = "auto") -> dict:
 def execute_all(wanted: Sequence[protocol.Run], device: str = "auto", alone: bool = False) -> Iterator[dict]:
     """Trains runs of one group and what shares a stack with them (:func:`fcdd_study.protocol.train`); yields the record
     of each as soon as it is done."""
-    return (_record(*trained) for trained in protocol.train(wanted, device, alone))
+    return (_record(trained) for trained in protocol.train(wanted, device, alone))
 
 
-def _record(run: protocol.Run, data, model, seconds: float, stack: list[protocol.Run]) -> dict:
-    began = time.perf_counter()
-    measured = protocol.evaluate(model, data)
-    scored = time.perf_counter() - began
+def _record(trained: protocol.Trained) -> dict:
+    run, data, model, outliers, seconds, stack = trained
+    measured, scored = protocol.evaluate(model, data)
+    images = {"train": len(data.train), "test": len(data.test)}
     return {
         "schema": records.SCHEMA_VERSION,
         "run": asdict(run) | {"id": run.id, "changes": dict(run.changes)},
@@ -111,11 +110,8 @@ def _record(run: protocol.Run, data, model, seconds: float, stack: list[protocol
         "selection": protocol.selection(run.profile, run.dataset),
         "metrics": measured,
         "history": list(getattr(model, "history_", [])),
-        "images": {"train": len(data.train), "test": len(data.test)},
-        "data": {
-            "sha256": hashes.of_data(data, protocol.exposed_to(run, model, data)),
-            "source": _public(data.source),
-        },
+        "images": images if outliers is None else images | {"exposure": len(outliers)},
+        "data": {"sha256": hashes.of_data(data, outliers), "source": _public(data.source)},
         "code": {"sha256": hashes.of_run(run), "commit": records.commit()},
         "device": str(getattr(model, "device_", "cpu")),
         "arithmetic": arithmetic(model),
@@ -126,19 +122,20 @@ def _record(run: protocol.Run, data, model, seconds: float, stack: list[protocol
     }
 
 
-def arithmetic(model) -> dict[str, str]:
-    """In what a fitted detector's network was trained, which differs from machine to machine, and what the CPU can."""
+def arithmetic(model) -> dict:
+    """In what a fitted detector's network was trained, which differs from machine to machine, what the CPU can, and how
+    many of its cores were used."""
     import torch
 
     from fcdd.training import mixed_precision
 
-    capability = torch.backends.cpu.get_cpu_capability()
+    here = {"cpu": torch.backends.cpu.get_cpu_capability(), "threads": torch.get_num_threads()}
     if not hasattr(model, "history_"):
-        return {"training": "no network", "cpu": capability}
+        return {"training": "no network"} | here
     device = torch.device(model.device_)
     with mixed_precision(device):
         half = torch.is_autocast_enabled(device.type)
-    return {"training": "bfloat16 autocast" if half else "float32", "cpu": capability}
+    return {"training": "bfloat16 autocast" if half else "float32"} | here
 
 
 def _public(source: str) -> str:

@@ -6,7 +6,7 @@ Taught in: chapter 08.
 
 import ast
 import hashlib
-from functools import cache, lru_cache
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -83,6 +83,7 @@ def _roots(run: protocol.Run) -> frozenset[str]:
     roots |= {data_set_modules()[name] for name in _data_sets(run)}
     roots |= {"fcdd.many"} if run.stackable else set()
     roots |= {"fcdd_study.defects"} if run.shares.get("defects") else set()
+    roots |= {"fcdd.honesty"} if protocol.GAIN in run.settings else set()
     return frozenset(roots)
 
 
@@ -164,21 +165,14 @@ def _file(module: str) -> Path:
 # ---- images ----
 
 
-def of_data(data, exposed_to: dict | None = None) -> str:
+def of_data(data, outliers=None) -> str:
     """sha256 over all that a run learns from and is judged by: images, labels, ground truth and masks of both parts of
-    a split, and the outliers that ``exposed_to`` (:func:`fcdd_study.protocol.exposed_to`) asks for."""
+    a split, and the set of ``outliers`` (N, C, H, W) that it sees, if there is one."""
     parts = [getattr(part, key) for part in (data.train, data.test) for key in ("images", "y", "anomalous", "masks")]
     digest = _digest(*parts)
-    if exposed_to is not None:
-        digest.update(_of_outliers(**exposed_to))
+    if outliers is not None:
+        digest.update(_digest(outliers).digest())
     return digest.hexdigest()
-
-
-@lru_cache(maxsize=64)  # runs of other classes are exposed to the same
-def _of_outliers(**exposed_to) -> bytes:
-    from fcdd import exposure
-
-    return _digest(exposure.bank(**exposed_to)).digest()
 
 
 def _digest(*arrays):

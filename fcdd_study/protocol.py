@@ -9,6 +9,7 @@ import inspect
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,7 +46,10 @@ METHODS = {
     "pca-ocsvm": Method("fcdd_study.baselines", "pca_ocsvm"),
 }
 WITHOUT_CHANCE = {"svdd", "kde", "pca-ocsvm"}  # one optimum, whatever the seed
-OF_THE_SPLIT = ("labelled", "pollution", "known_classes", "defects", "leak")  # what a change may ask of the split
+# What a change may ask of the split; "size" takes the place of the profile's.
+OF_THE_SPLIT = ("labelled", "pollution", "known_classes", "defects", "leak", "size")
+GAIN = "exposure_gain"  # a setting of the study alone: frequencies above .2 cycles a pixel of the outliers times this
+BACKBONES = ("mobilenet", "squeezenet", "vgg11bn", "auto")  # in names of networks that take photographs, one at a time
 
 
 def data_sets(name: str) -> list[str]:
@@ -64,7 +68,8 @@ def profile(name: str, dataset: str | None = None) -> dict:
     dataset = known[0] if dataset is None else dataset
     if dataset not in known:
         raise ValueError(f"unknown data set {dataset!r} in profile {name}; known: {', '.join(known)}")
-    return {"dataset": dataset, "train": None, "test": None, "options": {}, "ablations": {}} | PROFILES[name][dataset]
+    usual = {"train": None, "test": None, "options": {}, "seeds_of": {}, "methods": {}, "ablations": {}, "hours": None}
+    return {"dataset": dataset} | usual | PROFILES[name][dataset]
 
 
 def settings(profile_name: str, method: str, dataset: str | None = None) -> dict:
@@ -126,7 +131,10 @@ class Run:
     @property
     def stackable(self) -> bool:
         """Whether it can be trained at once with runs that differ only in class and seed."""
-        return METHODS[self.method].module == "fcdd.detectors" and not self.shares.get("defects")
+        if METHODS[self.method].module != "fcdd.detectors" or self.shares.get("defects"):
+            return False
+        network = self.settings.get("network", inspect.signature(estimator(self.method)).parameters["network"].default)
+        return not any(name in network for name in BACKBONES)
 
 
 def runs(
@@ -147,8 +155,16 @@ def runs(
         Run(entry["dataset"], normal, method, seed, profile_name)
         for method in methods or entry["methods"]
         for normal in nominal or known
-        for seed in (entry["seeds"][:1] if method in WITHOUT_CHANCE else entry["seeds"])
+        for seed in seeds(profile_name, method, dataset)
     ]
+
+
+def seeds(profile_name: str, method: str, dataset: str | None = None) -> list[int]:
+    """The seeds of a method: those that ``seeds_of`` has for it, else the data set's; the first where there is no
+    chance in it."""
+    entry = profile(profile_name, dataset)
+    found = entry["seeds_of"].get(method, entry["seeds"])
+    return found[:1] if method in WITHOUT_CHANCE else found
 
 
 def ablation(profile_name: str, name: str, dataset: str | None = None) -> list[Run]:
@@ -193,7 +209,7 @@ def split(profile_name: str, normal: str, dataset: str | None = None, **shares):
     """The profile's images with ``normal`` nominal, cut to the sizes the profile names.
 
     ``shares``: labelled, pollution, known_classes and seed, as in :func:`fcdd.datasets.load`; defects and leak, as k
-    and leak of :func:`fcdd_study.defects.with_defects`.
+    and leak of :func:`fcdd_study.defects.with_defects`; size, in the place of the profile's.
     """
     from fcdd import datasets
 
@@ -202,6 +218,7 @@ def split(profile_name: str, normal: str, dataset: str | None = None, **shares):
     entry = profile(profile_name, dataset)
     defects, leak = shares.pop("defects", 0), shares.pop("leak", False)
     options = {key: _frozen(value) for key, value in entry["options"].items()}
+    options |= {"size": shares.pop("size")} if "size" in shares else {}
     whole = datasets.load(entry["dataset"], normal, **options, **shares)
     train, test = whole.train, whole.test
     if entry["train"]:
@@ -225,10 +242,11 @@ def estimator(method: str):
 
 
 def detector(run: Run, device: str = "auto"):
-    """The run's detector, not yet fitted."""
+    """The run's detector, not yet fitted. :data:`GAIN` is none of its parameters: see :func:`outliers`."""
     make = estimator(run.method)
     chance = {} if run.method in WITHOUT_CHANCE else {"seed": run.seed, "device": device}
-    return make(**run.settings, **{key: chance[key] for key in inspect.signature(make).parameters if key in chance})
+    told = {key: value for key, value in run.settings.items() if key != GAIN}
+    return make(**told, **{key: chance[key] for key in inspect.signature(make).parameters if key in chance})
 
 
 def split_of(run: Run):
@@ -257,58 +275,96 @@ def group_of(run: Run) -> tuple[Run, ...]:
     return (run,)
 
 
-def train(wanted: Sequence[Run], device: str = "auto", alone: bool = False) -> Iterator[tuple]:
+def train(wanted: Sequence[Run], device: str = "auto", alone: bool = False) -> Iterator["Trained"]:
     """Trains runs of one group (:func:`group_of`), and those that they share a stack with, as many at once as can be.
 
-    ``alone``: without others, for when one of them fails. Yields (run, split, detector, seconds, the runs of its stack)
-    as soon as each is done.
+    ``alone``: without others, for when one of them fails. Yields each as soon as it is done.
     """
-    group = wanted if alone or not wanted[0].stackable else group_of(wanted[0])
-    if len(group) == 1 or not group[0].stackable:
+    stackable = wanted[0].stackable
+    group = group_of(wanted[0]) if stackable and not alone else wanted
+    if len(group) == 1 or not stackable:
         for run in group:
-            began = time.perf_counter()
-            data, model = split_of(run), detector(run, device)
+            began, (data, model, bank) = time.perf_counter(), _prepared(run, device)
             # Only labelled defects come with masks that say more than "nowhere".
             masks = {"masks": data.train.masks} if run.shares.get("defects") else {}
             model.fit(data.train.images, data.train.y, **masks)
-            yield run, data, model, time.perf_counter() - began, [run]
+            yield Trained(run, data, model, bank, time.perf_counter() - began, [run])
         return
     from fcdd.many import fit_in_stacks
 
-    splits, models = [split_of(run) for run in group], [detector(run, device) for run in group]
+    splits, models, banks = zip(*(_prepared(run, device) for run in group), strict=True)
     X, y = [data.train.images for data in splits], [data.train.y for data in splits]
     chosen = [k for k, run in enumerate(group) if run in wanted]
     began = time.perf_counter()
     for places in fit_in_stacks(models, X, y, wanted=chosen):
         seconds, stack = (time.perf_counter() - began) / len(places), [group[k] for k in places]
-        yield from ((group[k], splits[k], models[k], seconds, stack) for k in places)
+        yield from (Trained(group[k], splits[k], models[k], banks[k], seconds, stack) for k in places)
         began = time.perf_counter()
 
 
-def exposed_to(run: Run, model, data) -> dict | None:
-    """What :func:`fcdd.exposure.bank` is asked for when the run's detector is trained, None if it sees no outliers."""
-    if getattr(model, "exposure", None) is None:
+class Trained(NamedTuple):
+    """A run, its images, its fitted detector, the outliers that it saw (None if there is no such set), the seconds of
+    its training, and the runs of its stack."""
+
+    run: Run
+    data: object
+    model: object
+    outliers: object
+    seconds: float
+    stack: list[Run]
+
+
+def _prepared(run: Run, device: str) -> tuple:
+    """The run's images, its detector, not yet fitted, and the outliers that it is given, read once."""
+    data, model = split_of(run), detector(run, device)
+    bank = outliers(run, model, data.train.images.shape[1:])
+    if bank is not None:
+        model.set_params(exposure=bank, exposure_limit=None, exposure_without=None)
+    return data, model, bank
+
+
+def outliers(run: Run, model, shape):
+    """The images that the run's detector, not yet fitted, draws outliers from for images of ``shape`` (C, H, W), or
+    None: there are none, or they are made of nominal images or features."""
+    from fcdd import exposure
+
+    source = getattr(model, "exposure", None)
+    if source is None or source in (*exposure.PASTED, "feature-noise", "auto"):
         return None
-    channels, *size = data.train.images.shape[1:]
-    asked = {"exposure": model.exposure, "channels": channels, "size": tuple(size), "seed": run.seed}
-    return asked | {"limit": model.exposure_limit, "without": model.exposure_without}
+    chosen = {"seed": run.seed, "limit": model.exposure_limit, "without": _frozen(model.exposure_without)}
+    return _bank(source, shape[0], tuple(shape[1:]), run.settings.get(GAIN), **chosen)
 
 
-def evaluate(model, data) -> dict[str, float]:
-    """AUROC of images; where the test images have masks also AUROC of pixels and AUPRO, at network resolution, and
-    AUROC of pixels at the resolution of the files, if that is another one."""
+@lru_cache(maxsize=4)  # runs of one group see the same, or one for each seed
+def _bank(source, channels: int, size: tuple[int, int], gain: float | None, **chosen):
+    from fcdd import exposure, honesty
+
+    images = exposure.bank(source, channels, size, **chosen)
+    return images if gain is None else honesty.amplified(images, gain)
+
+
+def evaluate(model, data) -> tuple[dict[str, float], float]:
+    """Measures of a detector on the test images, and the seconds that its scores and heatmaps took.
+
+    AUROC of images; where the test images have masks also AUROC of pixels, AUPRO and the size of the smallest defect
+    found, at network resolution, and AUROC of pixels at the resolution of the files, if that is another one.
+    """
     from fcdd import datasets, metrics
 
-    measured = {"auroc": metrics.auroc(data.test.anomalous, -model.score_samples(data.test.images))}
-    if data.test.masks is None:
-        return measured
-    masks, maps = data.test.masks[:, 0].numpy(), model.anomaly_map(data.test.images)
+    began = time.perf_counter()
+    scores = -model.score_samples(data.test.images)
+    maps = None if data.test.masks is None else model.anomaly_map(data.test.images)
+    seconds, measured = time.perf_counter() - began, {"auroc": metrics.auroc(data.test.anomalous, scores)}
+    if maps is None:
+        return measured, seconds
+    masks = data.test.masks[:, 0].numpy()
     measured |= {"pixel_auroc": metrics.pixel_auroc(masks, maps), "aupro": metrics.aupro(masks, maps)}
+    measured["smallest_found"] = metrics.smallest_found(masks, maps)
     originals = datasets.original_masks(data) if Path(data.source).is_dir() else []
     if any(mask.shape != maps.shape[1:] for mask in originals):
         large = metrics.at_original_resolution(maps, originals)
         measured["pixel_auroc_original"] = metrics.pixel_auroc(originals, large)
-    return measured
+    return measured, seconds
 
 
 def _frozen(value):

@@ -19,7 +19,7 @@ import pandas as pd
 
 from . import hashes, protocol
 
-SCHEMA_VERSION = 3  # 3 added the arithmetic
+SCHEMA_VERSION = 4  # 4 added the number of outliers and of cores, and seconds of scoring without measuring
 CHECKOUT = Path(__file__).parents[1]
 ROOT = CHECKOUT if (CHECKOUT / "pyproject.toml").exists() else Path.cwd()  # installed without a checkout: where you are
 FRESH = ROOT / "_build" / "records"
@@ -134,6 +134,8 @@ def _row(record: dict) -> dict:
     made = {"seconds": record["seconds"]["fit"], "device": record["device"], "date": record["date"]}
     names = {"method": run_of(record).label, "base": record["run"]["method"], "stale": ", ".join(stale(record))}
     made |= {"settings": record["settings"], "selection": record["selection"], "source": record["data"]["source"]}
+    made |= {"exposure_images": record["images"].get("exposure"), "test_images": record["images"]["test"]}
+    made |= {"score_seconds": record["seconds"]["score"], "threads": record.get("arithmetic", {}).get("threads", 1)}
     return {**record["run"], **names, **record["metrics"], **made, "code": record["code"]["sha256"][:12]}
 
 

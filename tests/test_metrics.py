@@ -227,3 +227,36 @@ def test_maps_at_original_resolution():
     assert (large[0] == np.kron(maps[0], np.ones((3, 3)))).all()
     (smooth,) = metrics.at_original_resolution(maps[:1], [np.zeros((8, 12))], mode="bilinear")
     assert smooth.mean() == pytest.approx(maps[0].mean(), abs=0.02)
+
+
+# ---- the smallest defect found ----
+
+
+def drawn(*squares, side=20):
+    """A mask with squares (row, column, side), and a map that is 1 in those of which the value is true."""
+    mask, heat = np.zeros((side, side), bool), np.zeros((side, side))
+    for row, column, edge, value in squares:
+        mask[row : row + edge, column : column + edge] = True
+        heat[row + edge // 2, column + edge // 2] = value
+    return mask, heat
+
+
+@pytest.mark.parametrize("squares, expected", [
+    ([(0, 0, 8, 1), (10, 0, 4, 1), (10, 10, 2, 1)], 4 / 400),  # all
+    ([(0, 0, 8, 1), (10, 0, 4, 1), (10, 10, 2, 0)], 16 / 400),  # all but the smallest
+    ([(0, 0, 8, 0), (10, 0, 4, 1), (10, 10, 2, 1)], 1.0),  # a small one by chance does not count
+])  # fmt: skip
+def test_smallest_found(squares, expected):
+    mask, heat = drawn(*squares)
+    good = [(np.zeros((20, 20), bool), np.full((20, 20), k / 100)) for k in range(20)]
+    masks, maps = zip(*good, (mask, heat), strict=True)
+    assert metrics.smallest_found(masks, maps) == pytest.approx(expected)
+    assert metrics.smallest_found(masks, [20 * heat - 3 for heat in maps]) == pytest.approx(expected)
+
+
+def test_what_good_images_show_as_well_is_not_found():
+    mask, heat = drawn((0, 0, 8, 0.5))
+    good = np.zeros((20, 20), bool)
+    assert metrics.smallest_found([good, mask], [np.eye(20), heat]) == 1.0
+    with pytest.raises(ValueError, match="expected some images without defects"):
+        metrics.smallest_found([mask], [heat])

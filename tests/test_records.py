@@ -48,7 +48,8 @@ def changed(record, path, value):
 def test_runs_of_a_profile():
     for profile, dataset in ENTRIES:
         runs, entry = protocol.runs(profile, dataset=dataset), protocol.profile(profile, dataset)
-        each = [1 if method in ("svdd", "kde", "pca-ocsvm") else len(entry["seeds"]) for method in entry["methods"]]
+        seeds = {method: entry["seeds"] for method in entry["methods"]} | entry["seeds_of"]
+        each = [1 if method in ("svdd", "kde", "pca-ocsvm") else len(found) for method, found in seeds.items()]
         assert len(runs) == len(protocol.classes(profile, dataset)) * sum(each)
         assert len({run.id for run in runs}) == len(runs) and {run.profile for run in runs} == {profile}
         assert {run.dataset for run in runs} == {dataset}
@@ -77,7 +78,7 @@ def test_every_profile_can_be_built(profile, dataset):
     runs = [protocol.runs(profile, [method], dataset=dataset)[-1] for method in entry["methods"]]
     runs += [run for name in entry["ablations"] for run in protocol.ablation(profile, name, dataset)]
     for run in runs:
-        assert set(run.settings) <= set(inspect.signature(protocol.estimator(run.method)).parameters)
+        assert set(run.settings) <= {protocol.GAIN, *inspect.signature(protocol.estimator(run.method)).parameters}
         detector = protocol.detector(run, "cpu")
         if hasattr(detector, "network"):
             assert detector.network in fcdd.networks.NETWORKS
@@ -322,19 +323,34 @@ def test_data_hash_sees_every_part(part, key):
 
 
 def test_data_hash_sees_the_outliers_that_the_detector_was_trained_with(monkeypatch):
-    banks = []
-    monkeypatch.setattr(
-        exposure, "from_bank", lambda bank, plain=exposure.from_bank: (banks.append(bank), plain(bank))[1]
+    """They are read once a run; a gain makes others of them, and confetti is no set."""
+    banks, read = [], []
+    keep = {"from_bank": lambda bank, plain=exposure.from_bank: (banks.append(bank), plain(bank))[1],
+            "bank": lambda source, *size, plain=exposure.bank, **chosen: (
+                read.append(source), plain(source, *size, **chosen))[1]}  # fmt: skip
+    for name, function in keep.items():
+        monkeypatch.setattr(exposure, name, function)
+    protocol._bank.cache_clear()
+    plain = protocol.run("smoke", "fcdd", "Ankle boot", 0, "photographs")
+    others = (
+        protocol.run("smoke", "fcdd", "Ankle boot", 1, "photographs"),
+        replace(plain, changes=((protocol.GAIN, 2),)),
     )
-    runs = [protocol.run("smoke", "fcdd", "Ankle boot", seed, source)
-            for seed, source in ((0, "photographs"), (1, "photographs"), (0, "confetti"))]  # fmt: skip
     found = []
-    for run, data, model, *_ in protocol.train(runs[:1], "cpu", alone=True):
-        found.append(hashes.of_data(data, protocol.exposed_to(run, model, data)))
-        assert torch.equal(exposure.bank(**protocol.exposed_to(run, model, data)), banks[0])
-    for run in runs[1:]:
-        found.append(hashes.of_data(data, protocol.exposed_to(run, protocol.detector(run), data)))
-    assert len({*found, hashes.of_data(data)}) == 4
+    for run in (plain, *others):
+        trained = next(iter(protocol.train([run], "cpu", alone=True)))
+        assert torch.equal(trained.outliers, banks[-1])
+        found.append(hashes.of_data(trained.data, trained.outliers))
+    assert [each for each in read if isinstance(each, str)] == 3 * ["photographs"]
+    confetti = protocol.run("smoke", "fcdd", "Ankle boot", 0, "confetti")
+    assert next(iter(protocol.train([confetti], "cpu", alone=True))).outliers is None
+    assert len({*found, hashes.of_data(trained.data)}) == 4
+
+
+def test_a_gain_is_in_the_hash_of_the_code():
+    sharpened = replace(RUN, changes=((protocol.GAIN, 2.0),))
+    files = {file.name for file in set(hashes.files_of(sharpened)) - set(hashes.files_of(RUN))}
+    assert files == {"honesty.py"} and hashes.of_run(sharpened) != hashes.of_run(RUN)
 
 
 # ---- records ----
@@ -344,9 +360,10 @@ def test_a_record_tells_everything(record):
     records.validate(record)
     assert record["run"]["id"] == RUN.id and record["settings"] == {"network": "fcdd_cnn28", "epochs": 2}
     assert 0 <= record["metrics"]["auroc"] <= 1 and len(record["history"]) == 2
-    assert record["images"] == {"train": 128, "test": 200} and record["device"] == "cpu"
-    data, model = protocol.split_of(RUN), protocol.detector(RUN)
-    assert record["data"]["sha256"] == hashes.of_data(data, protocol.exposed_to(RUN, model, data))
+    assert record["images"] == {"train": 128, "test": 200, "exposure": 10_000} and record["device"] == "cpu"
+    bank = exposure.bank("photographs", 1, (28, 28), seed=RUN.seed)
+    assert record["data"]["sha256"] == hashes.of_data(protocol.split_of(RUN), bank)
+    assert record["arithmetic"]["threads"] == torch.get_num_threads()
     assert record["versions"].keys() == {"python", "torch", "numpy", "scipy", "scikit-learn"}
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", record["date"])
 
@@ -479,10 +496,14 @@ def test_half_written_files_are_not_in_the_table(record, tmp_path):
     assert len(records.table(tmp_path)) == 1
 
 
-def test_a_record_of_the_form_before_can_be_read_and_is_stale(record, tmp_path):
-    old = changed(changed(record, "schema", 2), "arithmetic", None)
+@pytest.mark.parametrize("form, lacks", [(2, ["arithmetic"]), (3, ["arithmetic.threads", "images.exposure"])])
+def test_a_record_of_a_form_before_can_be_read_and_is_stale(record, tmp_path, form, lacks):
+    old = changed(record, "schema", form)
+    for path in lacks:
+        old = changed(old, path, None)
     path = records.write(old, tmp_path)
     assert records.read(path) == old and records.stale(old) == ["schema"] and not records.is_current(RUN, tmp_path)
+    assert records.table(tmp_path)["threads"].tolist() == [1]
 
 
 @pytest.mark.parametrize("half, name", [(True, "bfloat16 autocast"), (False, "float32")])
