@@ -3,6 +3,7 @@
 import logging
 import numbers
 import os
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -23,21 +24,21 @@ def as_images(X, name: str = "X", channels: int | None = None, size: tuple[int, 
     those given, with the line of code that mends it; FileNotFoundError, :class:`~fcdd.pictures.PictureError`.
     """
     if isinstance(X, str | os.PathLike) or _yields_images(X):
-        return _as_pictures(X, channels or 3, size)
+        X = _as_pictures(X, channels or 3, size)
+        if isinstance(X, pictures.Pictures):
+            return X
     if not isinstance(X, Tensor) and not _numeric(X):
         how = f"; stack them: np.stack({name})" if isinstance(X, list | tuple) and X and _numeric(X[0]) else ""
         raise ValueError(f"expected {name} to be an array or tensor of numbers, got {type(X).__name__}{how}")
+    turn, to_bytes = ("permute", ".to(torch.uint8)") if isinstance(X, Tensor) else ("transpose", ".astype('uint8')")
     tensor = X if isinstance(X, Tensor) else _tensor(np.asarray(X))
-    array = isinstance(X, Tensor)
     if tensor.ndim != 4 or tensor.shape[1] not in (1, 3) or len(tensor) == 0:
-        got = f"{tuple(tensor.shape)}{_axes(tensor.shape, name, 'permute' if array else 'transpose')}"
+        got = f"{tuple(tensor.shape)}{_axes(tensor.shape, name, turn)}"
         raise ValueError(f"expected {name} of shape (N, C, H, W) with N ≥ 1 and C = 1 (grey) or 3 (RGB), got {got}")
     if tensor.dtype != torch.uint8:
         if not tensor.is_floating_point():
-            how = (
-                _whole(tensor, name) if array else _whole(tensor, name).replace(".to(torch.uint8)", ".astype('uint8')")
-            )
-            raise ValueError(f"expected {name} as uint8 or float in [0, 1], got {tensor.dtype}; {how}")
+            got = f"{tensor.dtype}; {_whole(tensor, name, name + to_bytes)}"
+            raise ValueError(f"expected {name} as uint8 or float in [0, 1], got {got}")
         tensor = tensor.float()
         if bad := _places((~torch.isfinite(tensor)).flatten(1).any(1)):
             raise ValueError(f"expected finite {name}, found NaN or infinity in {len(bad)} images{_first(bad)}")
@@ -66,12 +67,18 @@ def _yields_images(X) -> bool:
     """A sequence of files or of Pillow's images, or one that decodes images when it is indexed; no list of arrays."""
     if isinstance(X, list | tuple):
         return bool(X) and isinstance(X[0], str | os.PathLike | Image.Image)
-    return hasattr(X, "__getitem__") and hasattr(X, "__len__") and not hasattr(X, "__array__") and len(X) > 0
+    return (
+        hasattr(X, "__getitem__")
+        and hasattr(X, "__len__")
+        and not hasattr(X, "__array__")
+        and not hasattr(X, "keys")
+        and len(X) > 0
+    )
 
 
 def _as_pictures(X, channels: int, size):
     if isinstance(X, pictures.Pictures):
-        images = X
+        images = X if size is None else replace(X, size=size, channels=channels)
     elif isinstance(X, str | os.PathLike) and size is None:
         layout = layouts.recognise(X)
         logging.getLogger("fcdd").log(logging.WARNING if layout.passed else logging.INFO, "%s", layout)
@@ -99,22 +106,22 @@ def _axes(shape, name: str, turn: str) -> str:
         return f"; one picture is a batch of one: {name}[None]" + (grey if shape[0] == 3 else "")
     if len(shape) == 3 and shape[2] in (1, 3, 4):
         return f"; one picture is a batch of one: {name}[..., :{min(shape[2], 3)}].{turn}(2, 0, 1)[None]"
-    return {3: f"; add the channel axis, {name}[:, None]", 2: f"; one grey picture: {name}[None, None]"}.get(
-        len(shape), ""
-    )
+    if len(shape) == 2:
+        return f"; one grey picture: {name}[None, None]"
+    return f"; add the channel axis, {name}[:, None]" if len(shape) == 3 else ""
 
 
-def _whole(tensor: Tensor, name: str) -> str:
+def _whole(tensor: Tensor, name: str, as_bytes: str) -> str:
     """How to convert whole numbers: none of the ways wraps around."""
     if tensor.dtype == torch.bool:
-        return f"make True white: {name}.to(torch.uint8) * 255"
+        return f"make True white: {as_bytes} * 255"
     low, high = tensor.long().aminmax()
     if low < 0 or high > pictures.WHITES[-1]:
         return f"stretch them, all alike: ({name} - {name}.min()) / ({name}.max() - {name}.min())"
     if high <= 1:
-        return f"make 1 white: {name}.to(torch.uint8) * 255"
+        return f"make 1 white: {as_bytes} * 255"
     if high <= 255:
-        return f"convert with {name}.to(torch.uint8)"
+        return f"convert with {as_bytes}"
     white = next(white for white in pictures.WHITES if high <= white)
     return f"scale by the largest value that {white.bit_length()} bits hold: {name} / {white}"
 

@@ -25,60 +25,43 @@ ROLES = {  # what folders, and labels in tables, are called; in any case
     "masks": "ground_truth groundtruth gt mask masks annotation annotations segmentation",
 }
 ROLE_OF = {name: role for role, names in ROLES.items() for name in names.split()}
-DAYS = re.compile(r"\d|(mon|tues|wednes|thurs|fri|satur|sun)day|^(cam|sheet|batch|shift|line|left|right|top)", re.I)
+# Names of folders that divide good pictures and say nothing on them: 2024-05-01, monday, cam 1, sheet_03.
+DAYS = re.compile(
+    r"[\W\d_]*((mon|tues|wednes|thurs|fri|satur|sun)?day|week|cam(era)?|sheet|batch|lot|shift|line|station|run|left|right"
+    r"|top|bottom|front|back|side)?[\W\d_]*",
+    re.I,
+)
 MASK = re.compile(r"[-_. ]?(mask|gt|label|ground_?truth)$", re.I)  # what a mask's name has and its picture's has not
 KNOWN = """; known are
-- good pictures alone, in one folder or in folders of days, sheets or cameras whose names hold a number
+- good pictures alone, in one folder or in folders of days, sheets or cameras (2024-05-01, monday, sheet_03, cam 1)
 - good/ (or ok, normal) beside folders of defects, with or without masks/
 - train/good, test/good, test/<defect>, ground_truth/<defect> (MVTec-AD; also ok and ko, as BTAD)
 - a CSV file with the columns image and label (normal or not), also split, mask and object (VisA)"""
 
 
 @dataclass(frozen=True)
-class Test:
-    """A picture to judge: the folder of its kind, or its label; the mask, or None; its name."""
-
-    file: Path
-    kind: str
-    mask: Path | None
-    name: str
-
-    @property
-    def anomalous(self) -> bool:
-        return role(self.kind) != "good"
-
-
-@dataclass(frozen=True)
 class Layout:
     """A folder as it was understood; prints as the line that is said before training.
 
-    good: files to learn from, which lie in ``where``; tests: the pictures to judge; passed: what is not used, by
-    reason; problems: what has to be mended first.
+    good: files to learn from, which lie in ``where``; test: files to judge, and of each the ``kind`` (its folder or
+    label), its mask or None, its name; passed: what is not used, by reason; problems: what has to be mended first.
     """
 
     root: Path
     kind: str
     good: list[Path]
     where: str
-    tests: list[Test] = field(default_factory=list)
+    test: list[Path] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
+    masks: list[Path | None] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
     passed: dict[str, list[Path]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     @property
-    def test(self) -> list[Path]:
-        return [test.file for test in self.tests]
-
-    @property
-    def masks(self) -> list[Path | None]:
-        return [test.mask for test in self.tests]
-
-    @property
-    def kinds(self) -> list[str]:
-        return [test.kind for test in self.tests]
-
-    @property
     def anomalous(self) -> np.ndarray:
-        return np.array([test.anomalous for test in self.tests], bool)
+        """(n,) boolean, of the files to judge."""
+        return np.array([role(kind) != "good" for kind in self.kinds], bool)
 
     @property
     def groups(self) -> np.ndarray | None:
@@ -91,20 +74,20 @@ class Layout:
 
     def __str__(self):
         text = f"{self.root}: {self.kind}; {_count(self.good, 'good picture')} to learn from in {self.where}"
-        told = [self._told([t for t in self.tests if t.anomalous == bad], bad) for bad in (False, True)]
-        text += f"; {' and '.join(filter(None, told))}, not learnt from" if any(told) else ""
+        test = np.array(self.test, object)
+        good, bad = test[~self.anomalous].tolist(), test[self.anomalous].tolist()
+        kinds = Counter(np.array(self.kinds)[self.anomalous].tolist()) if bad else {}
+        told = [f"{_count(good, 'other good one')} in {_common(good, self.root)}"] if good else []
+        told += [f"{_count(bad, 'defect')} in {_common(bad, self.root)}"] if bad else []
+        text += f"; {' and '.join(told)}" if told else ""
+        text += f" ({', '.join(f'{kind} {n}' for kind, n in kinds.items())})" if len(kinds) > 1 else ""
+        text += ", not learnt from" if told else ""
         if drawn := [mask for mask in self.masks if mask]:
             text += f"; {_count(drawn, 'mask')} in {_common(drawn, self.root)}"
         if self.groups is not None:
             names = [Path(name).name for name in dict.fromkeys(self.groups.tolist())]
             text += f"; {len(names)} groups by their names ({names[0]} … {names[-1]})"
         return text + pictures.said(self.passed)
-
-    def _told(self, tests: list[Test], bad: bool) -> str:
-        kinds = Counter(test.kind for test in tests)
-        each = f" ({', '.join(f'{kind} {n}' for kind, n in kinds.items())})" if bad and len(kinds) > 1 else ""
-        where = f" in {_common([test.file for test in tests], self.root)}{each}" if tests else ""
-        return _count(tests, "defect" if bad else "other good one") + where if tests else ""
 
     def _missing(self) -> str:
         suffixes = ", ".join(sorted(pictures.SUFFIXES))
@@ -130,35 +113,35 @@ class Layout:
         if problems:
             raise DataError(f"{len(problems)} problems in {self.root}:" + "".join(f"\n- {p}" for p in problems))
         nominal, y = np.zeros(len(self.good), bool), torch.from_numpy(np.where(self.anomalous, -1, 1))
-        names = np.array([file.stem for file in self.good]), np.array([test.name for test in self.tests])
+        names = np.array([file.stem for file in self.good]), np.array(self.names)
         train = Images(train, torch.zeros(len(nominal), dtype=torch.int64), nominal, names[0])
         test = Images(test, y, self.anomalous, names[1], masks)
         return Split(self.root.name, "good", train, test, str(self.root))
 
     def original_masks(self, names) -> list[np.ndarray]:
         """Boolean (H, W) at the size of the files, of the test pictures with these ``names``; blank without a mask."""
-        at = {test.name: test for test in self.tests}
+        at = {name: pair for name, *pair in zip(self.names, self.test, self.masks, strict=True)}
         if gone := [name for name in names if name not in at]:
             raise FileNotFoundError(f"expected the picture {gone[0]} below {self.root}; it was there when it was read")
-        tests = [at[name] for name in names]
-        return [np.zeros(pictures.size_of(t.file), bool) if t.mask is None else pictures.mask(t.mask) for t in tests]
+        pairs = [at[name] for name in names]
+        return [np.zeros(pictures.size_of(file), bool) if m is None else pictures.mask(m) for file, m in pairs]
 
     def _read_masks(self, size, fit, problems: list[str]) -> torch.Tensor | None:
         """(N, 1, H, W) boolean; None where defects have none. What masks cannot be is added to ``problems``."""
-        masks, inverted = np.zeros((len(self.tests), 1, *size), bool), []
-        for k, test in enumerate(self.tests):
-            if test.mask is None:
+        masks, inverted = np.zeros((len(self.test), 1, *size), bool), []
+        for k, (file, bad) in enumerate(zip(self.masks, self.anomalous, strict=True)):
+            if file is None:
                 continue
             try:
-                marked, masks[k, 0] = pictures.mask(test.mask), pictures.mask(test.mask, size, fit)
+                marked, masks[k, 0] = pictures.mask(file), pictures.mask(file, size, fit)
             except pictures.PictureError as error:
                 problems.append(str(error))
                 continue
-            if marked.any() != test.anomalous:
-                what = "marks nothing, but its picture shows a defect" if test.anomalous else "marks a good picture"
-                problems.append(f"{test.mask}: {what}; draw it again, white on the defect")
+            if marked.any() != bad:
+                what = "marks nothing, but its picture shows a defect" if bad else "marks a good picture"
+                problems.append(f"{file}: {what}; draw it again, white on the defect")
             border = np.concatenate([marked[0], marked[-1], marked[:, 0], marked[:, -1]])
-            inverted += [test.mask] if border.all() and 0.5 < marked.mean() < 1 else []
+            inverted += [file] if border.all() and 0.5 < marked.mean() < 1 else []
         if 2 * len(inverted) > len([mask for mask in self.masks if mask]):
             what = f"{_count(inverted, 'mask')}, first {inverted[0]}, white around the defect and not on it"
             problems.append(f"{what}; invert them: white on the defect, black elsewhere")
@@ -176,7 +159,8 @@ def _common(files: list[Path], root: Path) -> str:
 
 def role(name: str) -> str:
     """What a folder or label of this name is for, a key of :data:`ROLES`; empty if its name does not say it."""
-    return ROLE_OF.get(re.sub(r"[-\s]", "_", name.lower()).replace(".", ""), "")
+    words = re.sub(r"[-_\s]+", "_", name.lower()).replace(".", "")
+    return ROLE_OF.get(words.strip("_0123456789"), "")
 
 
 def recognise(path) -> Layout:
@@ -216,7 +200,7 @@ def _parts(found, tops, roles) -> Layout:
     inner = _folders(root / train, found)
     subs = [sub for sub in inner if sub]
     good = [sub for sub in subs if role(sub) == "good"]
-    if not good and (any(map(role, subs)) or (len(subs) > 1 and not all(map(DAYS.search, subs)))):
+    if not good and (any(map(role, subs)) or (len(subs) > 1 and not all(map(DAYS.fullmatch, subs)))):
         raise _refusal(root, f"{train}/ with {', '.join(subs)}, of which none is called good, ok or normal")
     good = good or list(inner)
     left |= {f"in {train}/{sub or '.'}, not learnt from": inner[sub] for sub in inner if sub not in good}
@@ -255,7 +239,7 @@ def _flat(found, tops, roles) -> Layout:
         raise _refusal(root, f"{', '.join(strange)} beside pictures that no folder calls good, ok or normal")
     if sets:
         raise _refusal(root, f"{len(sets)} data sets ({', '.join(sets[:5])}), of which one is wanted: name its folder")
-    if odd := [name for name in names if not DAYS.search(name)]:
+    if odd := [name for name in names if not DAYS.fullmatch(name)]:
         raise _refusal(
             root, f"folders whose names do not say which are good ({', '.join(odd[:5])}): put these into good/"
         )
@@ -282,14 +266,17 @@ def _paired(layout: Layout, tests: dict[Path, list[Path]], homes: list[Path], fo
         for folder in sorted(tests)
         for file in tests[folder]
     ]
-    masks, chosen, used, problems = _masks(homes, found), [], set(), layout.problems
+    masks, used, problems = _masks(homes, found), set(), layout.problems
     taken = Counter((kind, place) for _, kind, place in at)
     alike = Counter(place for _, kind, place in at if role(kind) != "good")
     for file, kind, place in at:
         bad = role(kind) != "good"
         fitting = masks.get((kind, place)) or (masks.get(("", place), []) if bad else [])
         name = place if taken[kind, place] == 1 else f"{place}{file.suffix}"
-        chosen.append(Test(file, kind, fitting[0] if fitting else None, f"{kind}/{name}"))
+        layout.test.append(file)
+        layout.kinds.append(kind)
+        layout.masks.append(fitting[0] if fitting else None)
+        layout.names.append(f"{kind}/{name}")
         used |= {*fitting}
         if len(fitting) > 1:
             problems.append(f"{' and '.join(map(str, fitting))}: several masks for {file}; keep one")
@@ -306,7 +293,6 @@ def _paired(layout: Layout, tests: dict[Path, list[Path]], homes: list[Path], fo
     unused = sorted({file for files in masks.values() for file in files} - used)
     problems += [f"{file}: there is no image for this mask in {home / file.parent.name}" for file in unused]
     problems += [f"{folder}: empty; put images there or remove it" for folder in sorted(tests) if not tests[folder]]
-    layout.tests.extend(chosen)
     return layout
 
 
@@ -336,8 +322,8 @@ def _table(root: Path) -> list[dict[str, str | Path]]:
     for place in filter(Path.is_file, places):
         lines = place.read_text(encoding="utf-8-sig", errors="replace").splitlines()
         separator = ";" if lines and ";" in lines[0] else ","
-        rows = [{str(key).strip().lower(): str(value or "").strip() for key, value in row.items()}
-                for row in csv.DictReader(lines, delimiter=separator)]  # fmt: skip
+        named = csv.DictReader(lines, delimiter=separator)
+        rows = [{_column(str(key)): str(value or "").strip() for key, value in row.items()} for row in named]
         if place == root.parent / "split_csv" / "1cls.csv":
             rows = [row for row in rows if row.get("object") == root.name]
         if rows and {"image", "label"} <= set(rows[0]):
@@ -345,6 +331,11 @@ def _table(root: Path) -> list[dict[str, str | Path]]:
             home = next((home for home in homes if (home / rows[0]["image"]).exists()), place.parent)
             return [row | {key: home / row[key] for key in ("image", "mask") if row.get(key)} for row in rows]
     return []
+
+
+def _column(name: str) -> str:
+    name = re.sub(r"[-_\s]?(name|path)$", "", name.strip().lower())
+    return "image" if name in ("", "file", "picture") else name
 
 
 def _from_table(found, rows) -> Layout:
@@ -361,13 +352,14 @@ def _from_table(found, rows) -> Layout:
     problems = [f"{file}: missing, though the table names it" for file in sorted(files) if not file.is_file()]
     good = [row["image"] for row in rows if role(row["label"]) == "good" and role(row.get("split", "train")) == "train"]
     judged = [row for row in rows if role(row.get("split", "test")) == "test" and row["image"] not in set(good)]
-    tests = [Test(r["image"], r["label"], r.get("mask") or None, f"{r['label']}/{r['image'].stem}") for r in judged]
-    masked = any(test.mask for test in tests)
-    for test in tests:
-        problems += _other_size(test.mask, test.file) if test.mask else []
-        if masked and not test.mask and test.anomalous:
-            problems.append(f"{test.file}: its row names no mask (every defect needs one, or none has)")
-    used = {*good, *(test.file for test in tests)}
-    left = {"in the table, for neither learning nor testing": sorted({row["image"] for row in rows} - used)}
+    test, kinds, masks = ([row.get(key) or None for row in judged] for key in ("image", "label", "mask"))
+    for row in judged:
+        if row.get("mask"):
+            problems += _other_size(row["mask"], row["image"])
+        elif any(masks) and role(row["label"]) != "good":
+            problems.append(f"{row['image']}: its row names no mask (every defect needs one, or none has)")
+    left = {"in the table, for neither learning nor testing": sorted({row["image"] for row in rows} - {*good, *test})}
     left["not in the table"] = [file for file in found.files if file not in files]
-    return Layout(root, "a table, as VisA has it", good, ".", tests, _passed(found, left), problems)
+    names = [f"{kind}/{file.stem}" for file, kind in zip(test, kinds, strict=True)]
+    passed = _passed(found, left)
+    return Layout(root, "a table, as VisA has it", good, ".", test, kinds, masks, names, passed, problems)

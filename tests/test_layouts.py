@@ -45,7 +45,7 @@ def own_table(root):
     put(root, *several("images", 6))
     put(root, "masks/005.png", array=MARK)
     lines = [f"images/{k:03}.png;OK;" for k in range(4)] + ["images/004.png;ok;", "images/005.png;dent;masks/005.png"]
-    (root / "labels.csv").write_text("\ufeffImage;Label;Mask\n" + "\n".join(lines))
+    (root / "labels.csv").write_text("\ufeffFile name;Label;Mask path\n" + "\n".join(lines))
     return root
 
 
@@ -132,6 +132,7 @@ REFUSED = {
     "defects and masks": (lambda r: put(r, "bad/0.png", "masks/0.png"), "bad, masks beside pictures that no"),
     "a test folder's parts": (lambda r: flat(r, "broken_large", "contamination"),
                               "do not say which are good (broken_large, contamination): put these into good/"),
+    "numbered defects": (lambda r: flat(r, "scratch_01", "scratch_02"), "do not say which are good (scratch_01, s"),
     "classes": (lambda r: flat(r, "train/pear", "train/plum"), "train/ with pear, plum, of which none is called good"),
     "bad pictures to train": (lambda r: flat(r, "train/bad", "train/001"), "of which none is called good"),
     "several sets": (lambda r: (mvtec(r / "bottle"), mvtec(r / "screw")),
@@ -248,14 +249,14 @@ def test_names_and_groups(tmp_path):
     put(tmp_path, "train/good/01_1.png", "train/good/01_2.png", "train/good/02_1.png", "train/good/02_2.png")
     put(tmp_path, "test/good/day 1/0.png", "test/dent/0.png", "test/dent/0.jpg", "test/dent/day 1/0.png")
     layout = recognise(tmp_path)
-    assert [test.name for test in layout.tests] == ["dent/0.jpg", "dent/0.png", "dent/day 1/0", "good/day 1/0"]
+    assert layout.names == ["dent/0.jpg", "dent/0.png", "dent/day 1/0", "good/day 1/0"]
     assert layout.groups.tolist() == ["01", "01", "02", "02"]
     assert recognise(flat(tmp_path / "numbers")).groups is None
 
 
 def test_what_names_mean():
-    assert {layouts.role(name) for name in ("Good", "OK", "i.O.", "NORMAL")} == {"good"}
-    assert {layouts.role(name) for name in ("Not Good", "not-good", "n.i.O.", "KO", "Anomaly")} == {"bad"}
+    assert {layouts.role(name) for name in ("Good", "OK", "i.O.", "NORMAL", "0_good", "ok 2")} == {"good"}
+    assert {layouts.role(name) for name in ("Not Good", "not-good", "n.i.O.", "KO", "Anomaly", "NG-1")} == {"bad"}
     assert layouts.role("scratch") == layouts.role("bottle") == ""
 
 

@@ -1,5 +1,6 @@
 """Data sets in folders: any layout that :mod:`fcdd.layouts` knows, trees of one folder a class, plain folders."""
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -71,7 +72,10 @@ def read_classes(path: Path, size, channels: int = 3, fit: Callable = squeeze, c
 
 def image_folder(path, size: tuple[int, int], channels: int = 3, without: Sequence[str] = ()) -> torch.Tensor:
     """All pictures below a folder, resized, as uint8 (N, C, H, W), without some folders. Raises like :func:`folder`."""
-    files = [file for file in find(path).files if file == path or file.relative_to(path).parts[0] not in without]
+    found = find(path)
+    files = [file for file in found.files if file == path or file.relative_to(path).parts[0] not in without]
+    if found.passed:
+        logging.getLogger("fcdd").warning("%s", found)
     if not files:
         raise FileNotFoundError(f"expected images below {path}, found none (of {', '.join(sorted(SUFFIXES))})")
     return Pictures(files, size, channels)[:]
