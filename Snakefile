@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from snakemake.logging import logger
 
-from fcdd_study import chapters, grid, hashes, progress, protocol, records, slurm
+from fcdd_study import chapters, demos, grid, hashes, progress, protocol, records, slurm
 
 PROFILE = config.get("profile", "quick")
 DEVICE = config.get("device", "auto")
@@ -226,7 +226,24 @@ rule chapter:
         " {params.parameters}" + LOGGED
 
 
+BEHIND_DEMOS = relative(hashes.files_behind(set(), *(f"fcdd_study.demos.{name}" for name in demos.FIGURES)))
+
+
+rule demos:
+    input: BEHIND_DEMOS
+    output: expand("_build/demos/{{profile}}/{name}.{kind}", name=demos.FIGURES, kind=("data.js", "png"))
+    log: "_build/logs/demos/{profile}.txt"
+    params:
+        settings=lambda wildcards: protocol.profile(wildcards.profile),
+        content=lambda wildcards: content(BEHIND_DEMOS),
+    resources: gpu=GPU
+    message: "figures that move, profile {wildcards.profile}"
+    shell: "OMP_NUM_THREADS={threads} {PYTHON} -m fcdd study demos _build/demos/{wildcards.profile}"
+        " --profile {wildcards.profile} --device {DEVICE}" + LOGGED
+
+
 EXECUTED = expand("_build/chapters/{profile}/{chapter}.ipynb", profile=PROFILE, chapter=CHAPTERS)
+MOVING = expand("_build/demos/{profile}/{name}.data.js", profile=PROFILE, name=demos.FIGURES)
 SHOWN = [
     *TABLES, *RECORDED, "benchmarks/report.py", *sorted(glob("benchmarks/records/*.json")),
     *sorted(file for file in glob("book/**", recursive=True) if os.path.isfile(file) and "__pycache__" not in file),
@@ -236,10 +253,10 @@ SHOWN = [
 
 
 rule html:
-    input: EXECUTED, SHOWN
+    input: EXECUTED, MOVING, SHOWN
     output: "_build/html/index.html"
     log: "_build/logs/html.txt"
-    params: content=lambda wildcards: content([*EXECUTED, *SHOWN])
+    params: content=lambda wildcards: content([*EXECUTED, *MOVING, *SHOWN])
     message: "rendering the book"
     shell: "{PYTHON} -m fcdd study render --profile {PROFILE}" + LOGGED
 

@@ -198,6 +198,14 @@ def study_chapter(
     chapters.execute(notebook, output, chapters.given(notebook, texts))
 
 
+@app.command("demos", hidden=True)
+def study_demos(folder: Path, profile: Profile = "quick", device: Device = "auto") -> None:
+    """Writes what the figures that move begin with, for the graph."""
+    from . import demos
+
+    demos.write(folder, profile, device)
+
+
 @app.command("render", hidden=True)
 def study_render(profile: Profile = "quick") -> None:
     """Renders the executed chapters of a profile as a book, for the graph."""
