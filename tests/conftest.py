@@ -1,5 +1,6 @@
 """Shared fixtures: the golden numbers of the official code, and small real splits of the embedded Fashion-MNIST."""
 
+import functools
 import os
 import shutil
 import subprocess
@@ -35,8 +36,9 @@ SLOW = {"book", "copied", "result"}
 # Files that train networks or start processes: `make check` leaves them out.
 MEDIUM = {
     "test_baselines.py", "test_benchmarks.py", "test_chapters.py", "test_chapters_01_02.py", "test_cli.py",
-    "test_detectors.py", "test_engine.py", "test_export.py", "test_gpu.py", "test_memory.py", "test_mvtec.py",
-    "test_numbers.py", "test_package.py", "test_patches.py", "test_quiz.py", "test_stacking.py", "test_training.py",
+    "test_demos.py", "test_detectors.py", "test_engine.py", "test_export.py", "test_gpu.py", "test_memory.py",
+    "test_mvtec.py", "test_numbers.py", "test_package.py", "test_patches.py", "test_quiz.py", "test_stacking.py",
+    "test_training.py",
 }  # fmt: skip
 
 
@@ -137,23 +139,29 @@ def book(checkout):
     return html
 
 
-@pytest.fixture
-def sphinx(tmp_path):
-    """Renders ``tmp_path/source`` into ``tmp_path/out`` with the book's extensions; returns the pages and the warnings.
+@pytest.fixture(scope="session")
+def sphinx_in():
+    """Renders ``folder/source`` into ``folder/out`` with the book's extensions; returns the pages and the warnings.
 
     In a process of its own, because an extension leaves traces in Sphinx that the next build of the process would meet.
     """
 
-    def built(pages, **settings):
+    def built(folder, pages, **settings):
         lines = ["import sys", f"sys.path.insert(0, {str(ROOT / 'book' / '_ext')!r})"]
         lines += [f"{key} = {value!r}" for key, value in settings.items()]
-        (tmp_path / "source" / "conf.py").write_text("\n".join(lines))
-        command = [sys.executable, "-m", "sphinx", "-q", tmp_path / "source", tmp_path / "out"]
+        (folder / "source" / "conf.py").write_text("\n".join(lines))
+        command = [sys.executable, "-m", "sphinx", "-q", folder / "source", folder / "out"]
         told = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
         assert told.returncode == 0, told.stderr
-        return [(tmp_path / "out" / f"{page}.html").read_text() for page in pages], told.stderr
+        return [(folder / "out" / f"{page}.html").read_text() for page in pages], told.stderr
 
     return built
+
+
+@pytest.fixture
+def sphinx(tmp_path, sphinx_in):
+    """Renders ``tmp_path/source`` into ``tmp_path/out``."""
+    return functools.partial(sphinx_in, tmp_path)
 
 
 @pytest.fixture(scope="module")
