@@ -95,13 +95,17 @@ def execute(run: protocol.Run, device: str = "auto") -> dict:
 
 def execute_all(wanted: Sequence[protocol.Run], device: str = "auto", alone: bool = False) -> Iterator[dict]:
     """Trains runs of one group and what shares a stack with them (:func:`fcdd_study.protocol.train`); yields the record
-    of each as soon as it is done."""
+    of each as soon as it is done. Raises RuntimeError if the code behind it changes meanwhile."""
+    for run in wanted:
+        hashes.of_run(run)  # remembered: what is imported from now on is what the record will name
     return (_record(trained) for trained in protocol.train(wanted, device, alone))
 
 
 def _record(trained: protocol.Trained) -> dict:
     run, data, model, outliers, seconds, stack = trained
     measured, scored = protocol.evaluate(model, data)
+    if not hashes.still(run):
+        raise RuntimeError("its code changed while it ran, and nobody could say which of both it ran; run it again")
     images = {"train": len(data.train), "test": len(data.test)}
     return {
         "schema": records.SCHEMA_VERSION,

@@ -36,6 +36,12 @@ def of_run(run: protocol.Run) -> str:
     return _sha256_behind(_roots(run), _data_sets(run))
 
 
+def still(run: protocol.Run) -> bool:
+    """Whether the files behind a run are what they were when :func:`of_run` was first asked in this process."""
+    roots = _roots(run)
+    return _sha256_behind(roots, _data_sets(run)) == _sha256_behind.__wrapped__(roots, _data_sets(run))
+
+
 def files_behind(names: set[str], *modules: str) -> tuple[Path, ...]:
     """The files behind the library's ``names`` (estimators or modules) that a text mentions, and behind ``modules``."""
     import fcdd

@@ -253,6 +253,22 @@ def test_two_studies_at_once_share_the_work(copied):
     assert len(found(root)) == len(wanted)
 
 
+def test_code_that_changes_while_a_run_trains_is_stamped_on_no_record(tmp_path, monkeypatch):
+    """A study of hours, and an edit meanwhile: what is imported late is new, what was imported is old."""
+    run, plain, sha256 = protocol.run("smoke", "kde", "Ankle boot"), protocol.evaluate, hashes.sha256
+
+    def evaluate(model, data):
+        monkeypatch.setattr(hashes, "sha256", lambda files: sha256(files)[::-1])  # as if a file were another one
+        return plain(model, data)
+
+    monkeypatch.setattr(protocol, "evaluate", evaluate)
+    with pytest.raises(
+        RuntimeError, match="1 of 1 runs failed:\n- smoke/.*: RuntimeError: its code changed while it ran"
+    ):
+        engine.run_all([run], "cpu", tmp_path)
+    assert list(tmp_path.rglob("*.json")) == []
+
+
 # ---- make study ----
 
 
