@@ -67,10 +67,11 @@ def _show_figures(shell) -> None:
     """Puts figures into the notebook where MPLBACKEND of the reader's shell would leave them out."""
     import matplotlib
 
-    wanted = os.environ.get("MPLBACKEND", "")
-    if "inline" not in wanted and matplotlib.get_backend().lower() == wanted.lower():
-        shell.run_line_magic("matplotlib", "inline")
-        warnings.warn(f"MPLBACKEND={wanted} would show no figure here; they are put into the notebook", stacklevel=3)
+    wanted, used = os.environ.get("MPLBACKEND", ""), matplotlib.get_backend().lower()
+    if not wanted or not hasattr(shell, "kernel") or any(name in used for name in ("inline", "ipympl", "nbagg")):
+        return
+    shell.run_line_magic("matplotlib", "inline")
+    warnings.warn(f"MPLBACKEND={wanted} would show no figure here; they are put into the notebook", stacklevel=3)
 
 
 def refuse_unknown(cells: list[str]) -> None:

@@ -26,15 +26,15 @@ started = pytest.mark.medium  # a kernel is started
 
 
 def cell(source, tags=()):
-    return {"cell_type": "code", "metadata": {"tags": list(tags)}, "source": source, "outputs": [],
-            "execution_count": None}  # fmt: skip
+    return {"cell_type": "code", "id": f"c{len(source)}", "metadata": {"tags": list(tags)}, "source": source,
+            "outputs": [], "execution_count": None}  # fmt: skip
 
 
 def chapter(path, *sources):
     """A chapter of these cells, with the metadata of ours."""
     metadata = json.loads((ROOT / "notebooks" / "00_anomalies.ipynb").read_text(encoding="utf-8"))["metadata"]
     cells = [cell(PARAMETERS, ["parameters"]), *map(cell, sources)]
-    path.write_text(json.dumps({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 4}))
+    path.write_text(json.dumps({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}))
     return path
 
 
@@ -90,7 +90,7 @@ def reference(tmp_path_factory):
 
 
 @started
-@pytest.mark.parametrize("backend", ["agg", "TkAgg"])
+@pytest.mark.parametrize("backend", ["agg", pytest.param("TkAgg", marks=pytest.mark.slow)])
 def test_figures_are_there_whatever_the_shell_s_backend(reference, tmp_path, monkeypatch, capfd, backend):
     """stefan-jansen/machine-learning-for-trading#482; trials 05 and 14."""
     monkeypatch.setenv("MPLBACKEND", backend)
@@ -99,19 +99,25 @@ def test_figures_are_there_whatever_the_shell_s_backend(reference, tmp_path, mon
 
 
 @started
-@pytest.mark.parametrize("backend", ["agg", "TkAgg"])
-def test_so_they_are_by_hand(reference, tmp_path, backend):
-    """papermill and the entry point; and JupyterLab, which knows no such thing: there begin() mends it and says so."""
+def test_so_they_are_with_papermill_by_hand(reference, tmp_path):
+    """And whatever style lies beside the notebook: begin() takes its place."""
     source = chapter(tmp_path / "01_small.ipynb", BEGIN, DRAW)
-    told = papermill(source, tmp_path / "a.ipynb", MPLBACKEND=backend)
+    (tmp_path / "matplotlibrc").write_text("figure.facecolor: black\nfont.size: 22\nimage.origin: lower\n")
+    told = papermill(source, tmp_path / "out.ipynb", MPLBACKEND="agg")
     assert told.returncode == 0, told.stderr
-    assert shown(tmp_path / "a.ipynb") == reference
-    command = [sys.executable, "-m", "jupyter", "execute", source, f"--output={tmp_path / 'b.ipynb'}"]
-    told = subprocess.run(command, env=plain(MPLBACKEND=backend), capture_output=True, text=True, check=False)
+    assert shown(tmp_path / "out.ipynb") == reference
+
+
+@started
+def test_so_they_are_in_jupyterlab(reference, tmp_path):
+    """Which starts kernels of its own: there begin() puts the figures into the notebook, and says so."""
+    source = chapter(tmp_path / "01_small.ipynb", BEGIN, DRAW)
+    command = [sys.executable, "-m", "jupyter", "execute", source, f"--output={tmp_path / 'out.ipynb'}"]
+    told = subprocess.run(command, env=plain(MPLBACKEND="TkAgg"), capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stderr
-    pictures, (text,) = shown(tmp_path / "b.ipynb")
+    pictures, (text,) = shown(tmp_path / "out.ipynb")
     assert pictures == reference[0]
-    assert f"MPLBACKEND={backend} would show no figure here; they are put into the notebook" in text
+    assert "MPLBACKEND=TkAgg would show no figure here; they are put into the notebook" in text
 
 
 @started
@@ -155,16 +161,6 @@ def test_settings_in_the_home_do_not_reach_the_page(reference, tmp_path, monkeyp
 
 
 @started
-def test_nor_does_a_style_where_papermill_or_jupyterlab_is_called_by_hand(reference, tmp_path):
-    """begin() takes the place of a matplotlibrc, here one beside the notebook."""
-    source = chapter(tmp_path / "01_small.ipynb", BEGIN, DRAW)
-    (tmp_path / "matplotlibrc").write_text("figure.facecolor: black\nfont.size: 22\nimage.origin: lower\n")
-    told = papermill(source, tmp_path / "out.ipynb")
-    assert told.returncode == 0, told.stderr
-    assert shown(tmp_path / "out.ipynb")[0] == reference[0]
-
-
-@started
 def test_a_home_that_cannot_be_written_says_nothing_on_the_page(reference, tmp_path, monkeypatch):
     """As in containers: matplotlib and IPython would say that they keep their files elsewhere."""
     for name in ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "JUPYTER_DATA_DIR"):
@@ -201,7 +197,7 @@ def virtual_environment(folder, *paths):
 
 
 @started
-@pytest.mark.parametrize("works", [True, False])
+@pytest.mark.parametrize("works", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_another_environment_s_kernel_is_not_taken(other_environment, tmp_path, monkeypatch, works):
     """nteract/papermill#761, #625, #251; trials 21, 31 and 31b."""
     own = [str(other_environment), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
