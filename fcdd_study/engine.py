@@ -97,15 +97,14 @@ def execute_all(wanted: Sequence[protocol.Run], device: str = "auto", alone: boo
     """Trains runs of one group and what shares a stack with them (:func:`fcdd_study.protocol.train`); yields the record
     of each as soon as it is done. Raises RuntimeError if the code behind it changes meanwhile."""
     for run in wanted:
-        hashes.of_run(run)  # remembered: what is imported from now on is what the record will name
+        _refuse_changed(run)
     return (_record(trained) for trained in protocol.train(wanted, device, alone))
 
 
 def _record(trained: protocol.Trained) -> dict:
     run, data, model, outliers, seconds, stack = trained
     measured, scored = protocol.evaluate(model, data)
-    if not hashes.still(run):
-        raise RuntimeError("its code changed while it ran, and nobody could say which of both it ran; run it again")
+    _refuse_changed(run)
     images = {"train": len(data.train), "test": len(data.test)}
     return {
         "schema": records.SCHEMA_VERSION,
@@ -124,6 +123,13 @@ def _record(trained: protocol.Trained) -> dict:
         "seconds": {"fit": seconds, "score": scored},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _refuse_changed(run: protocol.Run) -> None:
+    """Raises RuntimeError if the code behind a run is no longer what it was when this process first asked for it: of what
+    is imported late and what was imported before, no hash could speak."""
+    if not hashes.still(run):
+        raise RuntimeError("its code changed while this process ran; run it again")
 
 
 def arithmetic(model) -> dict:

@@ -263,7 +263,7 @@ def test_code_that_changes_while_a_run_trains_is_stamped_on_no_record(tmp_path, 
 
     monkeypatch.setattr(protocol, "evaluate", evaluate)
     with pytest.raises(
-        RuntimeError, match="1 of 1 runs failed:\n- smoke/.*: RuntimeError: its code changed while it ran"
+        RuntimeError, match="1 of 1 runs failed:\n- smoke/.*: RuntimeError: its code changed while this"
     ):
         engine.run_all([run], "cpu", tmp_path)
     assert list(tmp_path.rglob("*.json")) == []
