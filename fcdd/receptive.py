@@ -26,23 +26,31 @@ def receptive_field(network: nn.Module) -> ReceptiveField:
     """Receptive field of a network whose convolutions, poolings and paddings follow one another.
 
     Layer by layer, with kernel k, stride t, padding p on the left: ``offset += ((k-1)/2 - p)·j; extent += (k-1)·j;
-    j *= t``, where j is the stride so far. Padding on the right and rounding up (``ceil_mode``) add map pixels that
-    look beyond the border, and change none of the three. ``torch.nn.Sequential`` may be nested. Of a module that names
-    its ``main_branch`` (a residual block) that branch counts, as the skip connection sees one pixel of the same
-    square; of SqueezeNet's Fire modules the wider one. Raises ValueError for layers that see the whole image (dense,
-    adaptive pooling), are not square, or whose order is unknown: a ``forward`` of its own may skip or branch.
+    j *= t``, where j is the stride so far; a layer that names its own ``field`` is believed. Padding on the right and
+    rounding up (``ceil_mode``) add map pixels that look beyond the border, and change none of the three.
+    ``torch.nn.Sequential`` may be nested. Of a module that names its ``main_branch`` (a residual block) that branch
+    counts, as the skip connection sees one pixel of the same square; of SqueezeNet's Fire modules the wider one. Raises
+    ValueError for layers that see the whole image (dense, adaptive pooling), are not square, or whose order is unknown:
+    a ``forward`` of its own may skip or branch.
     """
     extent, stride, offset = 1, 1, 0.0
     for layer in _in_order(network):
-        p = _square(layer, "padding")
-        if isinstance(layer, PADDINGS):
-            offset -= p * stride
-            continue
-        k, t, d = (_square(layer, name) for name in ("kernel_size", "stride", "dilation"))
-        offset += (d * (k - 1) / 2 - p) * stride
-        extent += d * (k - 1) * stride
-        stride *= t
+        own = _field(layer)
+        offset += own.offset * stride
+        extent += (own.extent - 1) * stride
+        stride *= own.stride
     return ReceptiveField(extent, stride, offset)
+
+
+def _field(layer: nn.Module) -> ReceptiveField:
+    """The field of one layer by itself."""
+    if isinstance(getattr(layer, "field", None), ReceptiveField):
+        return layer.field
+    p = _square(layer, "padding")
+    if isinstance(layer, PADDINGS):
+        return ReceptiveField(1, 1, -p)
+    k, t, d = (_square(layer, name) for name in ("kernel_size", "stride", "dilation"))
+    return ReceptiveField(1 + d * (k - 1), t, d * (k - 1) / 2 - p)
 
 
 PADDINGS = (nn.ZeroPad2d, nn.ConstantPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d)
@@ -50,13 +58,18 @@ PADDINGS = (nn.ZeroPad2d, nn.ConstantPad2d, nn.ReflectionPad2d, nn.ReplicationPa
 PIXELWISE = ("torch.nn.modules.activation", "torch.nn.modules.batchnorm", "torch.nn.modules.dropout")
 # Widest branches of torchvision's blocks, by name, because torchvision takes a second to import. Fire's squeeze is
 # followed by expand3x3 side by side with expand1x1, which sees the middle of the same window.
-BRANCHES = {"squeezenet.Fire": ("squeeze", "expand3x3"), "mobilenetv2.InvertedResidual": ("conv",)}
+BRANCHES = {
+    "squeezenet.Fire": ("squeeze", "expand3x3"),
+    "mobilenetv2.InvertedResidual": ("conv",),
+    "resnet.BasicBlock": ("conv1", "conv2"),
+    "resnet.Bottleneck": ("conv1", "conv2", "conv3"),
+}
 
 
 def _in_order(layer: nn.Module) -> list[nn.Module]:
     """The convolutions, poolings and paddings, first one first."""
     home, kind = type(layer).__module__, type(layer).__name__
-    if isinstance(layer, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, *PADDINGS)):
+    if isinstance(layer, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, *PADDINGS)) or hasattr(layer, "field"):
         return [layer]
     if isinstance(layer, (nn.Identity, nn.BatchNorm2d)) or home in PIXELWISE:
         return []
@@ -90,6 +103,33 @@ def _square(layer: nn.Module, name: str) -> int:
     if len(value) == 2 and value[0] != value[1]:
         raise ValueError(f"expected a square {name}, found {value} in {layer}")
     return value[0]
+
+
+def joined_field(fields: list[ReceptiveField]) -> ReceptiveField:
+    """What a place of several grids sees, when :func:`regrid` has put them onto the first one: the widest square."""
+    first, extent = fields[0], 0.0
+    for field in fields:
+        places = ((first.offset - field.offset + i * first.stride) / field.stride for i in range(field.stride))
+        reach = max(max(part, 1 - part) if (part := place % 1) else 0.0 for place in places)
+        extent = max(extent, field.extent + 2 * reach * field.stride)
+    return first._replace(extent=math.ceil(extent))
+
+
+def regrid(maps: Tensor, field: ReceptiveField, onto: ReceptiveField, size: tuple[int, int]) -> Tensor:
+    """Maps (N, C, u, v) of the grid of ``field`` at the ``size`` places of the grid ``onto``, where these really lie.
+
+    Linear between places, beyond the outermost as at those; interpolation by size alone would be off by half a place
+    where padding is on one side only.
+    """
+    rows, columns = (_hats(n, count, field, onto, maps) for n, count in zip(maps.shape[2:], size, strict=True))
+    return rows @ maps @ columns.T
+
+
+def _hats(n: int, count: int, field: ReceptiveField, onto: ReceptiveField, like: Tensor) -> Tensor:
+    """(count, n) weights of linear interpolation."""
+    place = (onto.offset - field.offset + onto.stride * torch.arange(count, device=like.device)) / field.stride
+    gaps = place.clamp(0, n - 1)[:, None] - torch.arange(n, device=like.device)
+    return (1 - gaps.abs()).clamp(min=0).to(like.dtype)
 
 
 def default_sigma(extent: int) -> float:
