@@ -66,17 +66,18 @@ def fit_normalisation(images: Tensor, kind: str = "lcn") -> Normalisation:
     """Normalisation whose constants come from the nominal training ``images`` (N, C, H, W), never from a table.
 
     ``kind``: ``"lcn"`` LCN-L1, then min–max per channel; ``"standard"`` mean and deviation per channel; ``"unit"``
-    only scales to [0, 1]; ``"imagenet"`` the constants of networks pretrained on ImageNet, the one exception, which the
-    weights demand. Raises ValueError for another kind.
+    only scales to [0, 1], ``"signed"`` to [-1, 1]; ``"imagenet"`` the constants of networks pretrained on ImageNet, the
+    one exception, which the weights demand. Raises ValueError for another kind.
     """
-    check_option("normalisation", kind, ("lcn", "standard", "unit", "imagenet"))
-    x = as_float(images)
+    check_option("normalisation", kind, ("lcn", "standard", "unit", "signed", "imagenet"))
+    x = as_float(images if kind in ("lcn", "standard") else images[:1])  # the others are constants
     if kind == "imagenet":
         if x.shape[1] != 3:
             raise ValueError(f"expected RGB images for normalisation 'imagenet', got {x.shape[1]} channel")
         shift, scale = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], device=x.device)
-    elif kind == "unit":
-        shift, scale = x.new_zeros(x.shape[1]), x.new_ones(x.shape[1])
+    elif kind in ("unit", "signed"):
+        shift = x.new_zeros(x.shape[1]) + (0.5 if kind == "signed" else 0)
+        scale = x.new_ones(x.shape[1]) - shift
     elif kind == "standard":
         shift, scale = x.mean((0, 2, 3)), x.std((0, 2, 3))
     else:

@@ -14,13 +14,15 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from .datasets.fetch import places
+from .mobilenet import fcdd_mobilenet, hsc_mobilenet
 
 
 def build(name: str, in_channels: int = 1, **options) -> nn.Module:
     """The network called ``name`` (see :data:`NETWORKS`), for images of ``in_channels`` channels.
 
     ``options``: ``bias=False`` (all but the backbones); ``activation`` of the ``*_lenet`` (:data:`ACTIVATIONS`);
-    ``weights``, ``frozen`` and ``frozen_statistics`` of a :class:`Backbone`. Raises ValueError for an unknown name.
+    ``weights``, ``frozen`` and ``frozen_statistics`` of a :class:`Backbone`; ``weights=None`` of the ``*_mobilenet``.
+    Raises ValueError for an unknown name.
     """
     if name not in NETWORKS:
         raise ValueError(f"unknown network {name!r}; known: {', '.join(sorted(NETWORKS))}")
@@ -265,7 +267,9 @@ NETWORKS = {
     **{f"hsc_{table}": partial(_dense, TRUNKS[table], (1536,), 784) for table in ("cnn224", "cnn224_w")},
     "fcdd_vgg11bn": _vgg11bn,
     "fcdd_squeezenet": _squeezenet,
+    "fcdd_mobilenet": fcdd_mobilenet,
     "hsc_vgg11bn": _hsc_vgg11bn,
+    "hsc_mobilenet": hsc_mobilenet,
 }
 
 

@@ -1,15 +1,21 @@
 """Networks by name: sizes and parameter counts of the official code, no biases where a bias means collapse."""
 
+import io
+import tarfile
+from pathlib import Path
 from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torch
 from conftest import SHARED
+from PIL import Image
 from safetensors.torch import save_file
+from sklearn.datasets import load_sample_images
 from torch import nn
+from torch.nn import functional as F
 
-from fcdd import networks
+from fcdd import mobilenet, networks
 
 # name in the golden file, ours, channels, side
 GOLDEN = [
@@ -20,10 +26,17 @@ GOLDEN = [
     ("FCDD_CNN224_VGG", "fcdd_vgg11bn", 3, 224),
 ]
 BACKBONES = ("fcdd_vgg11bn", "fcdd_squeezenet", "hsc_vgg11bn")
+MOBILENET = "mobilenet_v2_imagenet_int8.npz"
 
 
 def side(name):
-    return 224 if "224" in name or name in BACKBONES else 32 if "32" in name or "cifar" in name else 28
+    return (
+        224
+        if "224" in name or name in (*BACKBONES, "fcdd_mobilenet", "hsc_mobilenet")
+        else 32
+        if "32" in name or "cifar" in name
+        else 28
+    )
 
 
 @pytest.mark.parametrize("official, name, channels, size", GOLDEN)
@@ -47,7 +60,8 @@ def test_lenets_of_the_papers(name, channels, count, dim):
 
 
 @pytest.mark.parametrize("name, channels", [
-    (name, channels) for name in sorted(networks.NETWORKS) for channels in ((3,) if side(name) == 224 else (1, 3))
+    (name, channels) for name in sorted(networks.NETWORKS)
+    for channels in ((3,) if name in BACKBONES or "224" in name else (1, 3))
 ])  # fmt: skip
 def test_every_network_takes_its_images(name, channels):
     network = networks.build(name, channels)
@@ -327,6 +341,103 @@ def test_real_squeezenet_weights(monkeypatch):
     network = networks.build("fcdd_squeezenet", 3, weights=file).eval()
     features = nn.Sequential(*list(network)[: network.fixed])(torch.rand(1, 3, 224, 224))
     assert features.shape == (1, 512, 27, 27) and 0.1 < (features > 0).float().mean() < 0.9
+
+
+# ---- the backbone in the package ----
+
+WEIGHTS = Path(networks.__file__).parent / "weights"
+
+
+def plain(arrays, x, first, last):
+    """Blocks ``first`` to ``last`` of MobileNetV2, in float64 and with TensorFlow's padding computed from the sizes."""
+    for name in [key[:-5] for key in arrays if key.startswith("features") and key.endswith(".spec")]:
+        if not first <= int(name.split(".")[1]) <= last:
+            continue
+        stride, activation, depthwise, residual = arrays[name + ".spec"].tolist()
+        weight = torch.from_numpy(arrays[name + ".q"].astype(float) * arrays[name + ".scale"][:, None, None, None])
+        if weight.shape[2:] == (1, 1) and activation and not depthwise:
+            start = x  # of a block, where its expansion begins
+        kernel, padding = weight.shape[2], []
+        for side in (x.shape[3], x.shape[2]):
+            missing = max((-(-side // stride) - 1) * stride + kernel - side, 0)
+            padding += [missing // 2, missing - missing // 2]
+        groups = x.shape[1] if depthwise else 1
+        x = F.conv2d(
+            F.pad(x, padding), weight, torch.from_numpy(arrays[name + ".bias"]).double(), stride, groups=groups
+        )
+        x = x.clamp(0, 6) if activation == 3 else x
+        x = x + start if residual else x
+    return x
+
+
+def photograph(size=224):
+    image = Image.fromarray(load_sample_images().images[0]).resize((size, size), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy())[None].double() / 127.5 - 1
+
+
+@pytest.mark.parametrize("size", [64, 224])
+def test_the_blocks_equal_a_plain_computation(size):
+    """Written apart from the network, from the arrays and TensorFlow's rule of padding alone."""
+    with np.load(WEIGHTS / "mobilenet_v2.npz") as file:
+        arrays = dict(file)
+    blocks, x = mobilenet.mobilenet_blocks(3), photograph(size)
+    for last, stride, channels in ((6, 8, 32), (13, 16, 96)):
+        got = nn.Sequential(*blocks[: last + 1])(x.float())
+        assert got.shape == (1, channels, size // stride, size // stride)
+        wanted = plain(arrays, x, 0, last)
+        assert wanted.std() > 0.1
+        torch.testing.assert_close(got.double(), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_the_embedded_part_is_that_of_the_whole():
+    """With the rest and the classifier of the published file our blocks name the objects of ImageNet's images."""
+    if not (SHARED / "data" / MOBILENET).exists():
+        pytest.skip(f"needs {MOBILENET} in {SHARED / 'data'}")
+    with np.load(SHARED / "data" / MOBILENET) as whole, np.load(WEIGHTS / "mobilenet_v2.npz") as part:
+        assert all(np.array_equal(part[key], whole[key]) for key in part.files)
+        arrays = dict(whole)
+    ours, right = nn.Sequential(*mobilenet.mobilenet_blocks(3)), []
+    with tarfile.open(SHARED / "data" / "imagenet_sample_256.tar") as tar, torch.no_grad():
+        members = sorted((m for m in tar.getmembers() if m.isfile()), key=lambda m: m.name)
+        members = [member for member in members if member.name.lower().endswith((".jpg", ".jpeg"))]
+        assert len(members) == 1000
+        for label in range(0, 1000, 40):
+            image = Image.open(io.BytesIO(tar.extractfile(members[label]).read())).convert("RGB")
+            left, top = (image.width - 224) // 2, (image.height - 224) // 2
+            x = torch.from_numpy(np.asarray(image.crop((left, top, left + 224, top + 224))).transpose(2, 0, 1).copy())
+            x = plain(arrays, ours(x[None].float() / 127.5 - 1).double(), 14, 18).mean((2, 3))
+            weight = arrays["classifier.1.q"].reshape(1000, -1) * arrays["classifier.1.scale"].reshape(-1, 1)
+            logits = (
+                x @ torch.from_numpy(weight.astype(float)).T + torch.from_numpy(arrays["classifier.1.bias"]).double()
+            )
+            right.append(int(logits.argmax()) == label)
+    assert np.mean(right) >= 0.76
+
+
+def test_the_backbone_is_small_and_brings_its_licence():
+    assert (WEIGHTS / "mobilenet_v2.npz").stat().st_size <= 650_000
+    assert "Apache License" in (WEIGHTS / "LICENSE").read_text() and "google-coral" in (WEIGHTS / "NOTICE").read_text()
+
+
+def test_grey_images_are_taken_as_if_repeated():
+    grey = photograph(64)[:, :1].float()
+    outputs = [networks.build("fcdd_mobilenet", c)[0](grey.expand(-1, c, -1, -1)) for c in (1, 3)]
+    torch.testing.assert_close(*outputs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name, trained", [("fcdd_mobilenet", 33_153), ("hsc_mobilenet", 20_672)])
+def test_only_the_head_of_the_backbone_is_trained(name, trained):
+    network = networks.build(name, 3)
+    assert sum(p.numel() for p in network.parameters() if p.requires_grad) == trained
+    assert network.normalisation == "signed"
+
+
+def test_random_blocks_and_weights_that_are_none():
+    one, other = mobilenet.mobilenet_blocks(3, None), mobilenet.mobilenet_blocks(3)
+    assert [p.shape for b in one for p in b.parameters()] == [p.shape for b in other for p in b.parameters()]
+    assert not torch.equal(one[0][1].weight, other[0][1].weight)
+    with pytest.raises(ValueError, match="weights 'imagenet' .they are in the package. or None .*, got 'w.pth'"):
+        networks.build("fcdd_mobilenet", 3, weights="w.pth")
 
 
 # ---- bad input ----

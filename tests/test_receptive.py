@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fcdd import networks
-from fcdd.receptive import ReceptiveField, default_sigma, gaussian_kernel, receptive_field, upsample
+from fcdd import mobilenet, networks
+from fcdd.receptive import ReceptiveField, default_sigma, gaussian_kernel, receptive_field, regrid, upsample
 
 GOLDEN = {"FCDD_CNN28": "fcdd_cnn28", "FCDD_CNN28_W": "fcdd_cnn28_w", "FCDD_CNN32_LW3K": "fcdd_cnn32_lw3k",
           "FCDD_CNN224": "fcdd_cnn224", "FCDD_CNN224_VGG": "fcdd_vgg11bn"}  # fmt: skip
@@ -145,6 +145,63 @@ def test_field_of_large_networks(name):
     for parameter in network.parameters():
         nn.init.uniform_(parameter, 0.001, 0.01)
     assert [(first.item(), last.item()) for first, last in seen(network.double(), x.double(), row, column)] == square
+
+
+def test_field_of_the_backbone():
+    """Two depths joined at stride 8: exactly the square that the gradient sees, at places of both kinds."""
+    network = networks.build("fcdd_mobilenet", 1)
+    for layer in list(network[0].modules()):
+        for name, child in layer.named_children():
+            if isinstance(child, nn.ReLU6):
+                setattr(layer, name, nn.Identity())  # a bounded one passes no gradient where it is full
+    for parameter in network.parameters():
+        nn.init.uniform_(parameter, 0.001, 0.1)
+    field, x = receptive_field(network), torch.rand(1, 1, 704, 704, dtype=torch.float64, requires_grad=True)
+    assert field == (315, 8, 7.0)
+    shallow = receptive_field(nn.Sequential(*list(network[0])[:7]))
+    found = [seen(network.double(), x, *place) for place in ((42, 44), (43, 43))]
+    for sides, place in zip(found, ((42, 44), (43, 43)), strict=True):
+        # Places of odd number coincide with one of stride 16; those between two of these see half a stride more.
+        reach = [(field.extent - (16 if i % 2 else 0) - 1) / 2 for i in place]
+        centers = [field.offset + field.stride * i for i in place]
+        wanted = [(c - r, c + r) for c, r in zip(centers, reach, strict=True)]
+        assert [(first.item(), last.item()) for first, last in sides] == wanted
+    assert shallow == (59, 8, 7.0)
+
+
+@given(st.integers(0, 5), st.integers(1, 4), st.integers(1, 4), st.integers(-3, 3))
+def test_regridding_puts_maps_where_they_lie(first, fine, times, offset):
+    """A map that holds the places of its own pixels holds those of the other grid afterwards, between its outermost."""
+    coarse, onto = ReceptiveField(3, fine * times, first + 0.5), ReceptiveField(1, fine, float(first + offset))
+    own = coarse.offset + coarse.stride * torch.arange(6.0)
+    there = onto.offset + onto.stride * torch.arange(9.0)
+    got = regrid(own.expand(1, 1, 6, 6), coarse, onto, (9, 9))
+    torch.testing.assert_close(got[0, 0, 0], there.clamp(own.min(), own.max()))
+    torch.testing.assert_close(regrid(own[:, None].expand(1, 2, 6, 6), coarse, onto, (9, 4))[0, 1, :, 0], got[0, 0, 0])
+
+
+def test_field_of_joined_layers_is_what_the_gradient_sees():
+    layers = [nn.Conv2d(1, 2, 3, padding=1), nn.MaxPool2d(2), nn.Conv2d(2, 2, 3, padding=1)]
+    for parameter in nn.Sequential(*layers).parameters():
+        nn.init.uniform_(parameter, 0.1, 1)
+    layers[1] = nn.AvgPool2d(2)
+    joined = mobilenet.Joined(layers, (0, 2))
+    field, x = receptive_field(joined), torch.rand(1, 1, 48, 48, requires_grad=True)
+    assert field[1:] == (1, 0.0) and field == joined.field
+    reached = []
+    for place in (23, 24):
+        (gradient,) = torch.autograd.grad(joined(x)[0, :, place, place].sum(), x)
+        rows = gradient[0, 0].sum(1).nonzero().flatten() - place
+        assert rows.abs().max() <= (field.extent - 1) / 2
+        reached.append(rows.abs().max().item())
+    assert max(reached) == (field.extent - 1) // 2
+
+
+def test_residual_blocks_of_torchvision_are_known():
+    from torchvision.models import resnet18
+
+    blocks = nn.Sequential(*list(resnet18().children())[:6])
+    assert receptive_field(blocks) == (99, 8, 0.0)
 
 
 def test_maps_of_squeezenet_at_224_px():

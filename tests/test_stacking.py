@@ -16,7 +16,7 @@ from fcdd import augment, exposure, many, networks, objectives, stacking, traini
 from fcdd.many import fit_all
 from fcdd.metrics import auroc
 
-BACKBONES = ("fcdd_vgg11bn", "fcdd_squeezenet", "hsc_vgg11bn")
+BACKBONES = ("fcdd_vgg11bn", "fcdd_squeezenet", "hsc_vgg11bn", "fcdd_mobilenet", "hsc_mobilenet")
 # Of the receptive-field ablations, alike but for a kernel's size, the smallest stand for all.
 STACKABLE = [name for name in networks.NETWORKS if name not in BACKBONES and not re.search(r"_([5-9]|1\d)k$", name)]
 TINY = {"epochs": 2, "batch_size": 16, "device": "cpu"}
