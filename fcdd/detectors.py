@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from . import objectives, receptive, stacking, training
+from . import augment, features, objectives, receptive, stacking, training
 from .augment import of_each_row
 from .checks import check_option
 from .estimator import DeepDetector, parameters, refuse_collapse
+from .mobilenet import Joined
 from .networks import Reconstruction
 
 __all__ = ["FCDD", "HSC", "Autoencoder", "DeepSAD", "DeepSVDD", "away_from_zero", "refuse_collapse"]
@@ -171,28 +172,38 @@ class FCDD(DeepDetector):
     with a = 1 for anomalous images and the bar the mean over the map. With ``masks``, with exposure "confetti-masks" or
     with objective "pixels" (the paper's choice for MVTec-AD, where outliers then count as anomalous in each pixel) the
     pixel-wise objective :func:`fcdd.objectives.fcdd_pixelwise` is used. Source: Liznerski et al. 2021, *Explainable
-    Deep One-Class Classification*. Taught in: chapter 05. Parameters as in :class:`HSC`, with the paper's optimiser for
-    Fashion-MNIST; sigma is the width of the Gaussian in :func:`fcdd.receptive.upsample`, in pixels. Fitted: field_, the
+    Deep One-Class Classification*. Taught in: chapter 05.
+
+    Parameters as in :class:`HSC`; sigma is the width of the Gaussian in :func:`fcdd.receptive.upsample`, in pixels;
+    top, the share of the map with the highest values whose mean is the score of an image (None: all of it, the bar
+    above). What is "auto" depends on the images (:mod:`fcdd.auto`): below 64 px the paper's settings for Fashion-MNIST;
+    above, a head is learnt on frozen features with exposure "feature-noise" (:mod:`fcdd.features`), where an epoch is
+    20 steps and images labelled -1 are further outliers. Fitted: resolved_, what "auto" stood for; field_, the
     receptive field of a map pixel.
     """
 
     learns_from_anomalies = True
     learns_from_masks = True
-    network: str | nn.Module = "fcdd_cnn28_w"
+    network: str | nn.Module = "auto"
     objective: str = "image"
-    exposure: object = "photographs"
+    exposure: object = "auto"
     exposure_limit: int | None = None
     exposure_without: object = None
-    sigma: float | None = 1.2
-    learning_rate: float = 1e-2
-    decay: float = 0.98
-    optimizer: str = "sgd"
-    augmentation: bool | str = True
+    sigma: float | str | None = "auto"
+    top: float | str | None = "auto"
+    batch_size: int | str = "auto"
+    learning_rate: float | str = "auto"
+    decay: float | str = "auto"
+    optimizer: str = "auto"
+    normalisation: str = "auto"
+    augmentation: bool | str = "auto"
 
     def _check(self):
         super()._check()
-        if self.sigma is not None and self.sigma <= 0:
+        if self.sigma not in (None, "auto") and self.sigma <= 0:
             raise ValueError(f"expected sigma > 0, or None for the default, got {self.sigma}")
+        if self.top not in (None, "auto") and not 0 < self.top <= 1:
+            raise ValueError(f"expected a share top in (0, 1], or None for the mean of the map, got {self.top}")
         check_option("objective", self.objective, ("image", "pixels"))
 
     def _masks(self, masks, images, labels):
@@ -210,16 +221,40 @@ class FCDD(DeepDetector):
             got = f"{size}: a map pixel must see a region of the image; use less padding"
             raise ValueError(f"expected a map no larger than the images of {side} px, got {got}")
 
+    def _on_features(self) -> bool:
+        exposure = self._setting("exposure")
+        return isinstance(exposure, str) and exposure == "feature-noise"
+
+    def _trained(self):
+        return self.network_[2] if self._on_features() else self.network_
+
+    def _batches(self, images, labels, masks):
+        if not self._on_features():
+            return super()._batches(images, labels, masks)
+        if not isinstance(self.network_[0], Joined):
+            got = f"{self._setting('network')}; use network='fcdd_mobilenet', or another exposure"
+            raise ValueError(
+                f"expected a network with features to put noise on for exposure 'feature-noise', got {got}"
+            )
+        chosen = {"seed": int(self.seed), "batch_size": self._setting("batch_size"), "top": self._setting("top") or 1.0}
+        chosen["augment"] = augment.recipe(self._setting("augmentation"))
+        return features.gather(
+            self.network_.eval(), self.normalisation_.to(self.device_), images, labels, masks, **chosen
+        )
+
     def _loss(self, outputs, y, masks):
+        if self._on_features():
+            return features.loss(outputs, y)
         if masks is None:
             return objectives.fcdd(outputs, y)
         return objectives.fcdd_pixelwise(self._upsample(outputs), masks)
 
     def _score(self, outputs):
-        return objectives.pseudo_huber(outputs).flatten(1).mean(1)
+        return features.highest(objectives.pseudo_huber(outputs), self._setting("top"))
 
     def _upsample(self, outputs):
-        return receptive.upsample(objectives.pseudo_huber(outputs), self.field_, self.image_shape_[1:], self.sigma)
+        size, sigma = self.image_shape_[1:], self._setting("sigma")
+        return receptive.upsample(objectives.pseudo_huber(outputs), self.field_, size, sigma)
 
     def anomaly_map(self, X) -> np.ndarray:
         """(N, H, W) float32 heatmaps: the map A(X), upsampled by the receptive field to input resolution."""

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from . import augment, explain, exposure, networks, stacking, training
+from . import augment, auto, explain, exposure, networks, stacking, training
 from .checks import as_images, as_labels, as_masks, check_seed, mark_labels
 from .scores import ScoreMixin
 
@@ -50,7 +50,7 @@ class DeepDetector(ScoreMixin, BaseEstimator):
     def anomaly_map(self, X) -> np.ndarray:
         """(N, H, W) float32 heatmaps at input resolution: how much each pixel moves the score (gradient)."""
         arguments = (self._images(X), self.normalisation_, self.device_)
-        return explain.gradient_maps(self.network_, self._score, *arguments, batch_size=self.batch_size)
+        return explain.gradient_maps(self.network_, self._score, *arguments, batch_size=self._setting("batch_size"))
 
     def to(self, device):
         """The detector with all that it computes with on ``device``, as :func:`fcdd.training.pick_device` names it."""
@@ -59,6 +59,13 @@ class DeepDetector(ScoreMixin, BaseEstimator):
             if hasattr(value, "to"):
                 setattr(self, name, value.to(self.device_))
         return self
+
+    def _setting(self, name: str):
+        """A parameter, or what its "auto" was resolved to."""
+        return getattr(self, "resolved_", {}).get(name, getattr(self, name))
+
+    def _resolve(self, images):
+        self.resolved_ = auto.resolve(self.get_params(deep=False), tuple(images.shape[1:]))
 
     def _check(self):
         if not 0 < self.nu <= 1:
@@ -102,10 +109,11 @@ class DeepDetector(ScoreMixin, BaseEstimator):
         labels = mark_labels(labels, masks)
         masks = self._masks(masks, images, labels)
         if not self.learns_from_anomalies:
-            images, labels = images[labels >= 0], labels[labels >= 0]
+            images, labels = good(images, labels), labels[labels >= 0]
         return images, labels, masks
 
     def _learn(self, images, labels, masks):
+        self._resolve(images)
         with training.progress(self._all_epochs(), f"{type(self).__name__}, {self.epochs} epochs") as bar:
             fit_stack([self], [(images, labels, masks)], bar)
         return self
@@ -113,10 +121,11 @@ class DeepDetector(ScoreMixin, BaseEstimator):
     def _start(self, images, labels, masks) -> training.Batches:
         """Makes the network and the normalisation; returns the source of training batches."""
         self.device_, self.image_shape_ = training.pick_device(self.device), tuple(images.shape[1:])
+        self._resolve(images)
         self.network_ = self._build(self.network_options or {})
         # Pretrained layers demand the normalisation that they were trained with.
-        kind = getattr(self.network_, "normalisation", None) or self.normalisation
-        self.normalisation_ = augment.fit_normalisation(images[labels >= 0], kind)
+        kind = getattr(self.network_, "normalisation", None) or self._setting("normalisation")
+        self.normalisation_ = augment.fit_normalisation(good(images, labels), kind)
         return self._batches(images, labels, masks)
 
     def _build(self, options: dict) -> nn.Module:
@@ -125,8 +134,8 @@ class DeepDetector(ScoreMixin, BaseEstimator):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(self.seed))
             # A module is copied: fit must not change what it was given, nor go on from an earlier fit.
-            given = isinstance(self.network, nn.Module)
-            network = copy.deepcopy(self.network) if given else networks.build(self.network, channels, **options)
+            network, given = self._setting("network"), isinstance(self.network, nn.Module)
+            network = copy.deepcopy(network) if given else networks.build(network, channels, **options)
             network = self._with_head(network)
             self.output_shape_ = tuple(networks.first_forward(network, channels, tuple(size))[1:])
         self._check_output(network)
@@ -140,19 +149,23 @@ class DeepDetector(ScoreMixin, BaseEstimator):
             self.normalisation_.to(self.device_),
             torch.Generator(self.device_).manual_seed(int(self.seed)),
             masks=None if masks is None else masks.to(self.device_),
-            augment=augment.recipe(self.augmentation),
+            augment=augment.recipe(self._setting("augmentation")),
         )
         if self.exposure is not None:
             batches.images = augment.as_uint8(batches.images)  # as all sources of outliers are
             channels, *size = self.image_shape_
             chosen = {"seed": int(self.seed), "limit": self.exposure_limit, "without": self.exposure_without}
-            chosen |= {"nominal": images[labels >= 0], "device": self.device_}
-            batches.exposure = exposure.source(self.exposure, channels, tuple(size), **chosen)
+            chosen |= {"nominal": good(images, labels), "device": self.device_}
+            batches.exposure = exposure.source(self._setting("exposure"), channels, tuple(size), **chosen)
         return batches
+
+    def _trained(self) -> nn.Module:
+        """What of the network training sees."""
+        return self.network_
 
     def _schedule(self, epochs: int | None = None) -> training.Schedule:
         names = ("batch_size", "learning_rate", "optimizer", "decay", "milestones", "weight_decay")
-        return training.Schedule(epochs or self.epochs, **{name: getattr(self, name) for name in names})
+        return training.Schedule(epochs or self.epochs, **{name: self._setting(name) for name in names})
 
     def _all_epochs(self) -> int:
         return self.epochs + getattr(self, "pretrain_epochs", 0)
@@ -160,7 +173,8 @@ class DeepDetector(ScoreMixin, BaseEstimator):
     def _finish(self, nominal):
         """The threshold, from the scores of the nominal training images."""
         scores = self.anomaly_score(nominal)
-        refuse_collapse(scores, type(self).__name__, self._rounding(), exposure.distinct(nominal))
+        different = exposure.distinct(nominal) if isinstance(nominal, torch.Tensor) else None
+        refuse_collapse(scores, type(self).__name__, self._rounding(), different)
         self.offset_ = -float(np.quantile(scores, 1 - self.nu))
         self._after(scores)
 
@@ -169,20 +183,26 @@ class DeepDetector(ScoreMixin, BaseEstimator):
         return as_images(X, channels=self.image_shape_[0], size=self.image_shape_[1:])
 
     def _forward(self, X, head) -> np.ndarray:
-        images, options = self._images(X), {"head": head, "batch_size": self.batch_size}
+        images, options = self._images(X), {"head": head, "batch_size": self._setting("batch_size")}
         return training.forward(self.network_, images, self.normalisation_, self.device_, **options).numpy()
 
     def _state(self) -> tuple[dict, dict]:
         """What a fitted network scores with: its weights and constants, and the center if there is one."""
         arrays, fitted = network_state(self)
-        fitted |= {"history": self.history_, "radius": getattr(self, "radius_", None)}
+        fitted |= {"history": self.history_, "radius": getattr(self, "radius_", None), "resolved": self.resolved_}
         return arrays | ({"center": self.center_.cpu().numpy()} if hasattr(self, "center_") else {}), fitted
 
     def _restore(self, arrays: dict, fitted: dict):
+        self.resolved_ = fitted.get("resolved", {})
         restore_network(self, arrays, fitted)
         self.history_ = fitted["history"]
         if "center" in arrays:
             self.center_, self.radius_ = torch.from_numpy(arrays["center"]), fitted["radius"]
+
+
+def good(images, labels):
+    """The images that are not labelled -1; where that is all of them, themselves, so that none need be read."""
+    return images if bool((labels >= 0).all()) else images[labels >= 0]
 
 
 def network_state(detector) -> tuple[dict, dict]:
@@ -213,14 +233,14 @@ def fit_stack(members, data, bar) -> None:
         batches = training.end_to_end([m._start(*inputs) for m, inputs in zip(members, data, strict=True)])
         lead = copy.copy(members[0])  # speaks for all of them: its center and radius are those of all members
         lead._before(members, batches, bar)
-        with stacking.stacked([m.network_ for m in members]) as network:
+        with stacking.stacked([m._trained() for m in members]) as network:
             schedule = lead._schedule()
             histories = training.train(network, lead._loss, batches, schedule, after_batch=lead._after_batch, bar=bar)
         for k, (member, (images, labels, _)) in enumerate(zip(members, data, strict=True)):
             member.history_ = histories if len(members) == 1 else histories[k]
             if hasattr(lead, "radius_"):
                 member.radius_ = float(lead.radius_[k])
-            member._finish(images[labels >= 0])
+            member._finish(good(images, labels))
     except BaseException:
         for member in members:
             forget(member)

@@ -49,8 +49,9 @@ def fit_in_stacks(
     data = [detector._inputs(*inputs) for detector, *inputs in zip(detectors, X, labels, strict=True)]
     stacks = [places for places in _stacks(detectors, data, stack) if wanted is None or set(wanted) & set(places)]
     members = [detectors[k] for places in stacks for k in places]
-    for detector in members:
+    for k, detector in ((k, detectors[k]) for places in stacks for k in places):
         forget(detector)
+        detector._resolve(data[k][0])
     title = title or f"{', '.join({type(d).__name__: 0 for d in detectors})}, {len(detectors)} models"
     with training.progress(sum(detector._all_epochs() for detector in members), title) as bar:
         for places in stacks:
@@ -86,13 +87,14 @@ def _what_is_shared(detector, data) -> tuple:
 def _stack_size(detector, images, stack: int | None) -> int:
     """How many detectors like this one make a stack."""
     probe = copy.copy(detector)
+    probe._resolve(images)
     probe.device_, probe.image_shape_ = training.pick_device(probe.device), tuple(images.shape[1:])
     network = probe._build(probe.network_options or {})
     if not stacking.stackable(network, probe.image_shape_):
         return 1
     # Images lie on the device twice for a moment, beside about as many outliers.
     data = 3 * images.numel() * images.element_size()
-    return stack or stacking.stack_size(network, probe.image_shape_, probe.batch_size, data, probe.device_)
+    return stack or stacking.stack_size(network, probe.image_shape_, probe._setting("batch_size"), data, probe.device_)
 
 
 def _fit_or_split(members, data, bar) -> None:

@@ -246,7 +246,8 @@ def forward(network: nn.Module, images: Tensor, prepare: Callable, device, *, he
     network.eval()
     head, parts = head or nn.Identity(), []
     with torch.inference_mode():
-        for x in images.split(batch_size):
+        for start in range(0, len(images), batch_size):
+            x = images[start : start + batch_size]
             outputs = network(prepare(x.to(device)).contiguous(memory_format=torch.channels_last))
             parts.append(head(outputs).cpu())
     return torch.cat(parts)
