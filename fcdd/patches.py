@@ -4,18 +4,19 @@ Source: Cohen and Hoshen 2020 (SPADE), Roth et al. 2022 (PatchCore). Taught in: 
 """
 
 import copy
+import warnings
 
 import numpy as np
 import torch
 from scipy import ndimage
 from sklearn.base import BaseEstimator
-from sklearn.neighbors import NearestNeighbors
 from torch import Generator, Tensor, nn
-from torch.nn import functional as F
 
-from . import augment, calibration, networks, training
+from . import augment, calibration, features, networks, training
 from .checks import as_images, as_labels, check_option
-from .estimator import DeepDetector, network_state, parameters, restore_network
+from .estimator import DeepDetector, good, network_state, parameters, restore_network
+from .mobilenet import Joined
+from .receptive import ReceptiveField, regrid
 from .scores import ScoreMixin
 
 
@@ -28,20 +29,22 @@ class PatchNeighbours(ScoreMixin, BaseEstimator):
     Features :math:`\phi_p` are the outputs of some ``layers`` of a frozen network, each averaged over 3×3 places and
     brought to the first one's grid; the bank M holds ``bank`` patches of good images, drawn at ``subsample`` "random"
     or as a "coreset": one after another the patch farthest from those chosen, out of ten times as many random ones.
-    The score of an image is that of its worst patch. scikit-learn searches. Source: Roth et al. 2022, without their
-    reweighting of the image score.
+    Source: Roth et al. 2022, without their reweighting of the image score.
 
     Parameters: network, a name of :data:`fcdd.networks.NETWORKS` or a module that is a sequence of layers;
-    network_options, for :func:`fcdd.networks.build`; layers, their places in it; sigma, the blur of heatmaps in px; nu,
-    the share of good images outside; batch_size; seed; device. Fitted: bank_ (bank, d), offset_, network_.
+    network_options, for :func:`fcdd.networks.build`; layers, their places in it, by default the network's own or those
+    in :data:`LAYERS`; top, the share of patches whose mean distance is the score of an image (None: the worst patch's);
+    sigma, the blur of heatmaps in px; nu, the share of good images outside; batch_size; seed; device. Fitted: bank_
+    (bank, d), offset_, network_.
     """
 
-    network: str | nn.Module = "fcdd_squeezenet"
+    network: str | nn.Module = "fcdd_mobilenet"
     network_options: dict | None = None
-    layers: tuple = (7, 10)
-    bank: int = 5000
+    layers: tuple | None = None
+    bank: int = 8000
     subsample: str = "random"
     sigma: float = 4.0
+    top: float | None = 0.02
     nu: float = 0.1
     batch_size: int = 16
     seed: int = 0
@@ -67,7 +70,9 @@ class PatchNeighbours(ScoreMixin, BaseEstimator):
         check_option("subsample", self.subsample, ("random", "coreset"))
         if self.bank < 1:
             raise ValueError(f"expected a bank of at least one patch, got bank={self.bank}")
-        return images[labels >= 0], labels[labels >= 0], None
+        if self.top is not None and not 0 < self.top <= 1:
+            raise ValueError(f"expected a share top in (0, 1], or None for the worst patch, got {self.top}")
+        return good(images, labels), labels[labels >= 0], None
 
     def _learn(self, images, labels, masks):
         self.device_, self.image_shape_ = training.pick_device(self.device), tuple(images.shape[1:])
@@ -75,26 +80,28 @@ class PatchNeighbours(ScoreMixin, BaseEstimator):
         kind = self.network_.normalisation or "standard"
         self.normalisation_ = augment.fit_normalisation(images, kind).to(self.device_)
         generator = Generator().manual_seed(int(self.seed))
-        patches = self._sample(images, generator)
+        wanted = self.bank * (10 if self.subsample == "coreset" else 1)
+        patches = features.sample(self._features, images, wanted, generator, self.batch_size).cpu()
         self._remember(coreset(patches, self.bank, generator) if self.subsample == "coreset" else patches)
         self.offset_ = -np.inf  # nothing is an outlier until calibrated
         return self
 
     def anomaly_score(self, X) -> np.ndarray:
-        """(N,) float32, the distance of the worst patch, higher = more anomalous."""
-        return self.distances(X).max((1, 2))
+        """(N,) float32, the mean distance of the patches that are farthest, higher = more anomalous."""
+        maps = torch.from_numpy(self.distances(X))[:, None]
+        return (maps.amax((1, 2, 3)) if self.top is None else features.highest(maps, self.top)).numpy()
 
     def anomaly_map(self, X) -> np.ndarray:
-        """(N, H, W) float32 heatmaps: the distances, enlarged bilinearly to input resolution and blurred by sigma."""
+        """(N, H, W) float32 heatmaps: the distances, enlarged linearly from where the patches lie, blurred by sigma."""
         maps = torch.from_numpy(self.distances(X))[:, None]
-        maps = F.interpolate(maps, self.image_shape_[1:], mode="bilinear")[:, 0].numpy()
+        maps = regrid(maps, self.network_.field, ReceptiveField(1, 1, 0.0), self.image_shape_[1:])[:, 0].numpy()
         return ndimage.gaussian_filter(maps, self.sigma, axes=(1, 2))
 
     def distances(self, X) -> np.ndarray:
         """(N, u, v) float32: each patch's distance to the nearest one of the bank."""
-        features = map(self._features, self._images(X).split(self.batch_size))
-        near = [self.search_.kneighbors(f.flatten(0, 2).numpy())[0].reshape(f.shape[:3]) for f in features]
-        return np.concatenate(near).astype(np.float32)
+        images, step = self._images(X), self.batch_size
+        batches = (images[start : start + step] for start in range(0, len(images), step))
+        return torch.cat([nearest(self._features(batch), self.memory_).cpu() for batch in batches]).numpy()
 
     def _state(self):
         arrays, fitted = network_state(self)
@@ -105,45 +112,44 @@ class PatchNeighbours(ScoreMixin, BaseEstimator):
         self._remember(torch.from_numpy(arrays["bank"]))
 
     def _remember(self, bank: Tensor):
-        self.bank_ = bank.numpy()
-        self.search_ = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(self.bank_)
+        self.bank_, self.memory_ = bank.numpy(), bank.to(self.device_)
 
     def _build(self, options: dict) -> nn.Module:
         """The layers that are needed, initialised by ``seed`` where there are no weights, on the device."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(self.seed))
-            given = isinstance(self.network, nn.Module)
-            network = self.network if given else networks.build(self.network, self.image_shape_[0], **options)
-        if not self.layers or not 0 <= min(self.layers) <= max(self.layers) < len(network):
-            raise ValueError(f"expected layers from 0 to {len(network) - 1} of the network, got {self.layers}")
-        kept = nn.Sequential(*copy.deepcopy(list(network)[: max(self.layers) + 1]))
+        network, name = self.network, self.network if isinstance(self.network, str) else ""
+        if name == "fcdd_mobilenet" and options.get("weights") not in (None, "imagenet"):
+            text = "name the network of these weights: network='fcdd_squeezenet' is the default no more"
+            warnings.warn(text, DeprecationWarning, stacklevel=4)
+            name = "fcdd_squeezenet"
+        if name:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(int(self.seed))
+                network = networks.build(name, self.image_shape_[0], **options)
+        own = isinstance(network[0], Joined)
+        layers = self.layers or (network[0].places if own else LAYERS.get(name, ()))
+        kept = Joined(copy.deepcopy(list(network[0] if own else network)), layers)
         kept.normalisation = getattr(network, "normalisation", None)
         return kept.requires_grad_(False).eval().to(self.device_, memory_format=torch.channels_last)
 
     def _features(self, images: Tensor) -> Tensor:
-        """Patch features (n, u, v, d) of a batch, on the CPU."""
-        x, taken = self.normalisation_(images.to(self.device_)).contiguous(memory_format=torch.channels_last), {}
-        with torch.inference_mode():
-            for place, layer in enumerate(self.network_):
-                x = layer(x)
-                if place in self.layers:  # averaged at once, as the next layer may work in place
-                    taken[place] = F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
-            maps = [taken[place] for place in self.layers]
-            size = maps[0].shape[2:]
-            maps = [m if m.shape[2:] == size else F.interpolate(m, size, mode="bilinear") for m in maps]
-            return torch.cat(maps, 1).permute(0, 2, 3, 1).float().cpu()
+        """Patch features (n, u, v, d) of a batch, on the device."""
+        return features.at_places(self.network_, self.normalisation_(images.to(self.device_)))
 
-    def _sample(self, images: Tensor, generator: Generator) -> Tensor:
-        """Random patches (k, d), equally many of each image, so that no more than the bank lies in memory."""
-        wanted = self.bank * (10 if self.subsample == "coreset" else 1)
-        each, parts = -(-wanted // len(images)), []
-        for batch in images.split(self.batch_size):
-            features = self._features(batch).flatten(1, 2)
-            # Without replacement: the places with the smallest random numbers.
-            places = torch.rand(features.shape[:2], generator=generator).argsort(1)[:, :each]
-            parts.append(features.gather(1, places[..., None].expand(-1, -1, features.shape[2])).flatten(0, 1))
-        patches = torch.cat(parts)
-        return patches[torch.randperm(len(patches), generator=generator)[:wanted]]
+
+LAYERS = {"fcdd_squeezenet": (7, 10), "fcdd_vgg11bn": (7, 14)}  # where none are named
+BLOCK = 2048  # patches whose distances to the whole bank lie in memory at once
+
+
+def nearest(patches: Tensor, bank: Tensor) -> Tensor:
+    """Distances of patches (..., d) to the nearest one of the bank (k, d), shape (...).
+
+    Which one is nearest, a matrix product tells, block by block; how far it is, their difference, without the rounding
+    of the product.
+    """
+    squares, flat = bank.square().sum(1) / 2, patches.flatten(0, -2)
+    with torch.no_grad():
+        places = torch.cat([torch.addmm(squares, block, bank.T, alpha=-1).argmin(1) for block in flat.split(BLOCK)])
+        return (flat - bank[places]).norm(dim=1).view(patches.shape[:-1])
 
 
 def coreset(patches: Tensor, count: int, generator: Generator) -> Tensor:

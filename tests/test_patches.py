@@ -6,8 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import fcdd
 from fcdd import datasets, metrics
-from fcdd.patches import PatchNeighbours, coreset
+from fcdd.patches import PatchNeighbours, coreset, nearest
 
 
 def small():
@@ -18,7 +19,9 @@ def small():
 
 
 def make(**options):
-    return PatchNeighbours(**{"network": small(), "layers": (2, 4), "bank": 200, "device": "cpu"} | options)
+    return PatchNeighbours(
+        **{"network": small(), "layers": (2, 4), "bank": 200, "top": None, "device": "cpu"} | options
+    )
 
 
 @pytest.fixture(scope="module")
@@ -89,14 +92,56 @@ def test_a_coreset_leaves_no_patch_far_away(split):
     ({"subsample": "first"}, "unknown subsample 'first'; known: random, coreset"),
     ({"layers": (2, 9)}, r"layers from 0 to 4 of the network, got \(2, 9\)"),
     ({"bank": 0}, "a bank of at least one patch, got bank=0"),
+    ({"top": 0.0}, r"a share top in \(0, 1\], or None for the worst patch, got 0.0"),
 ])  # fmt: skip
 def test_what_cannot_be_had(split, options, text):
     with pytest.raises(ValueError, match=text):
         make(**options).fit(split.train.images)
 
 
-def test_squeezenet_without_weights():
-    images = datasets.load("textures", "grass", size=64, train=6, test_good=2, test_each=1, channels=3)
-    detector = PatchNeighbours(bank=100, device="cpu").fit(images.train.images)
+def test_the_nearest_of_the_bank_is_that_of_the_plain_search():
+    """Also far from the origin, where products of float32 numbers round."""
+    torch.manual_seed(0)
+    patches, bank = 30 + torch.randn(3, 50, 20, 16), 30 + torch.randn(700, 16)
+    plain = torch.cdist(patches.double().flatten(0, 2), bank.double()).min(1).values.view(3, 50, 20)
+    torch.testing.assert_close(nearest(patches, bank).double(), plain, rtol=1e-5, atol=1e-6)
+    assert (nearest(bank, bank) == 0).all()
+
+
+def test_the_score_is_the_mean_of_the_worst_patches(split):
+    images = split.test.images
+    worst = np.sort(make().fit(split.train.images).distances(images).reshape(len(images), -1), axis=1)[:, ::-1]
+    scores = make(top=0.05).fit(split.train.images).anomaly_score(images)
+    np.testing.assert_allclose(scores, worst[:, : round(0.05 * worst.shape[1])].mean(1), rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def colour():
+    return datasets.load("textures", "grass", size=64, train=6, test_good=2, test_each=1, channels=3)
+
+
+def test_the_backbone_in_the_package_is_the_default(colour, tmp_path):
+    detector = fcdd.PatchNeighbours(device="cpu", bank=100).fit(colour.train.images, held_out=0)
+    assert detector.bank_.shape == (100, 128) and detector.network_.places == (6, 13)
+    maps = detector.anomaly_map(colour.test.images)
+    assert maps.shape == (8, 64, 64)
+    detector.save(tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(fcdd.load(tmp_path / "m.safetensors").anomaly_map(colour.test.images), maps)
+    deeper = fcdd.PatchNeighbours(layers=(3, 6, 13), device="cpu", bank=100).fit(colour.train.images, held_out=0)
+    assert deeper.bank_.shape == (100, 24 + 128) and deeper.distances(colour.test.images).shape == (8, 16, 16)
+
+
+def test_squeezenet_without_weights(colour):
+    detector = PatchNeighbours(network="fcdd_squeezenet", bank=100, device="cpu").fit(colour.train.images)
     assert detector.bank_.shape == (100, 768) and len(detector.network_) == 11
-    assert detector.anomaly_map(images.test.images).shape == (8, 64, 64)
+    assert detector.anomaly_map(colour.test.images).shape == (8, 64, 64)
+
+
+def test_weights_of_the_former_default_network_still_mean_it(colour, tmp_path):
+    from torchvision.models import squeezenet1_0
+
+    torch.save(squeezenet1_0().state_dict(), tmp_path / "w.pth")
+    options = {"network_options": {"weights": str(tmp_path / "w.pth")}, "bank": 100, "device": "cpu"}
+    with pytest.warns(DeprecationWarning, match="name the network of these weights: network='fcdd_squeezenet'"):
+        detector = PatchNeighbours(**options).fit(colour.train.images, held_out=0)
+    assert detector.bank_.shape == (100, 768)
