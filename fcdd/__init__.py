@@ -14,8 +14,8 @@ from . import moved as moved
 
 if TYPE_CHECKING:
     from . import (  # noqa: I001
-        augment, calibration, datasets, detectors, explain, exposure, figures, many, metrics, networks, objectives,
-        onnx, patches, receptive, svdd, training,
+        augment, calibration, datasets, detectors, explain, exposure, features, figures, many, metrics, networks,
+        objectives, onnx, patches, receptive, recipes, svdd, training,
     )  # fmt: skip
     from .detectors import FCDD, HSC, Autoencoder, DeepSAD, DeepSVDD
     from .patches import PatchNeighbours
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "FCDD", "HSC", "SVDD", "Autoencoder", "DeepSAD", "DeepSVDD", "PatchNeighbours",
-    "augment", "datasets", "detectors", "explain", "exposure", "figures", "metrics", "networks", "objectives",
-    "calibration", "load", "many", "onnx", "patches", "receptive", "svdd", "training",
+    "augment", "datasets", "detectors", "explain", "exposure", "features", "figures", "metrics", "networks",
+    "calibration", "load", "many", "objectives", "onnx", "patches", "receptive", "recipes", "svdd", "training",
 ]  # fmt: skip
 
 _HOME = dict.fromkeys(("DeepSVDD", "DeepSAD", "HSC", "FCDD", "Autoencoder"), "detectors")

@@ -1,0 +1,29 @@
+"""Methods by name, as the command line, the study and the chapters call them: the one place where they are made.
+
+What depends on the images is "auto" (:mod:`fcdd.auto`), and resolved in ``fit``. Taught in: chapter 06.
+"""
+
+from . import detectors, patches, svdd
+from .checks import check_option
+
+METHODS = {
+    "fcdd": detectors.FCDD,
+    "patches": patches.PatchNeighbours,
+    "hsc": detectors.HSC,
+    "deep-svdd": detectors.DeepSVDD,
+    "deep-sad": detectors.DeepSAD,
+    "autoencoder": detectors.Autoencoder,
+    "svdd": svdd.SVDD,
+}
+
+
+def detector(method: str = "fcdd", shape: tuple[int, int, int] | None = None, **overrides):
+    """The detector that is called ``method``, not fitted, with the settings for images of ``shape`` (C, H, W).
+
+    ``overrides``: parameters of its constructor, which win. Raises ValueError for an unknown method.
+    """
+    check_option("method", method, METHODS)
+    settings = {}
+    if method == "hsc" and shape is not None and min(shape[1:]) >= 64:
+        settings = {"network": "hsc_mobilenet", "augmentation": "parts", "batch_size": 16}
+    return METHODS[method](**settings | overrides)
