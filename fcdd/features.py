@@ -109,7 +109,8 @@ def gather(network, prepare, images, labels, masks, *, seed: int, batch_size: in
     kinds = [None] + [augment] * (copies - 1)
     nominal = [sample(partial(forward, change=c), good, MOST // copies, drawn, batch_size) for c in kinds]
     weight, bias = whitening(torch.cat(nominal))
-    whiten.weight.data, whiten.bias.data = weight[..., None, None].to(device), bias.to(device)
+    whiten.weight.data.copy_(weight[..., None, None])
+    whiten.bias.data.copy_(bias)
     weight, bias = weight.to(device), bias.to(device)
     known = [nominal[0][:0]]
     places = (labels < 0).nonzero().flatten()

@@ -17,7 +17,7 @@ QUICK = {"epochs": 4, "device": "cpu"}
 
 @pytest.fixture(scope="module")
 def split():
-    return datasets.load("textures", "grass", size=96, train=12, test_good=4, test_each=2, channels=3)
+    return datasets.load("textures", "brick", size=96, train=12, test_good=4, test_each=2, channels=3)
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ def test_scores_are_means_of_the_highest_share():
 
 
 def test_defects_are_found_and_only_the_head_was_trained(fitted, split):
-    assert pixel_auroc(split.test.masks, fitted.anomaly_map(split.test.images)) > 0.75
+    assert pixel_auroc(split.test.masks, fitted.anomaly_map(split.test.images)) > 0.7
     trunk = mobilenet.Joined(mobilenet.mobilenet_blocks(3), mobilenet.DEPTHS).state_dict()
     assert all(torch.equal(value, trunk[key]) for key, value in fitted.network_[0].state_dict().items())
     assert len(fitted.history_) == 4 and fitted.history_[-1] < fitted.history_[0]
