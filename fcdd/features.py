@@ -119,8 +119,8 @@ def gather(network, prepare, images, labels, masks, *, seed: int, batch_size: in
         where = farthest(F.linear(maps, weight, bias), top) if masks is None else None
         where = where if masks is None else under(masks[some], receptive_field(trunk), maps.shape[1:3])
         known.append(maps[where.to(device)])
-    found = (F.linear(torch.cat(parts), weight, bias) for parts in (nominal, known))
-    return Places(*found, Generator(device).manual_seed(seed))
+    white, anomalous = (F.linear(torch.cat(parts), weight, bias) for parts in (nominal, known))
+    return Places(white, anomalous, Generator(device).manual_seed(seed))
 
 
 def under(masks: Tensor, field: ReceptiveField, size: tuple[int, int]) -> Tensor:

@@ -116,18 +116,18 @@ class PatchNeighbours(ScoreMixin, BaseEstimator):
 
     def _build(self, options: dict) -> nn.Module:
         """The layers that are needed, initialised by ``seed`` where there are no weights, on the device."""
-        network, name = self.network, self.network if isinstance(self.network, str) else ""
+        name = self.network if isinstance(self.network, str) else ""
         if name == "fcdd_mobilenet" and options.get("weights") not in (None, "imagenet"):
             text = "name the network of these weights: network='fcdd_squeezenet' is the default no more"
             warnings.warn(text, DeprecationWarning, stacklevel=4)
             name = "fcdd_squeezenet"
-        if name:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(int(self.seed))
-                network = networks.build(name, self.image_shape_[0], **options)
-        own = isinstance(network[0], Joined)
-        layers = self.layers or (network[0].places if own else LAYERS.get(name, ()))
-        kept = Joined(copy.deepcopy(list(network[0] if own else network)), layers)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(self.seed))
+            network: nn.Module = networks.build(name, self.image_shape_[0], **options) if name else self.network
+        layers = [layer for layer in network._modules.values() if layer is not None]
+        own = layers[0] if isinstance(layers[0], Joined) else None
+        places = self.layers or (own.places if own else LAYERS.get(name, ()))
+        kept = Joined(copy.deepcopy(list(own or layers)), places)
         kept.normalisation = getattr(network, "normalisation", None)
         return kept.requires_grad_(False).eval().to(self.device_, memory_format=torch.channels_last)
 

@@ -44,8 +44,9 @@ def receptive_field(network: nn.Module) -> ReceptiveField:
 
 def _field(layer: nn.Module) -> ReceptiveField:
     """The field of one layer by itself."""
-    if isinstance(getattr(layer, "field", None), ReceptiveField):
-        return layer.field
+    own = getattr(layer, "field", None)
+    if isinstance(own, ReceptiveField):
+        return own
     p = _square(layer, "padding")
     if isinstance(layer, PADDINGS):
         return ReceptiveField(1, 1, -p)

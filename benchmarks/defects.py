@@ -1,0 +1,156 @@
+"""Real defects found by the default detectors: ``python -m benchmarks.defects``, about an hour on two cores.
+
+``fcdd.FCDD()`` and ``fcdd.PatchNeighbours()``, both without an argument but the seed, on bottle and screw of MVTec-AD
+(256 px; screw also at 384) and on eight paper types of PIPED (128 px, enlarged to 256; only defects of sheets that no
+training image is from). Then false alarms: the good images of each set, pooled and split at random, learnt from and
+calibrated on in one part, as ``fit`` does it, and judged in the other.
+"""
+
+import time
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+import fcdd
+from fcdd import calibration, metrics, mobilenet
+
+from .__main__ import write
+from .compare import ROOT
+from .hardware import describe
+
+RECORD = ROOT / "benchmarks" / "records" / "defects.json"
+RATE = 0.05
+PAPERS = ("bdp01_tl", "bft01_tl", "brg01_rl", "brg03_tl", "flr01_tl", "fvn02_rl", "gla01_tl", "zpb01_rl")
+SETS = {  # name → data set, nominal class, side in px
+    "bottle": ("mvtec", "bottle", 256),
+    "screw": ("mvtec", "screw", 256),
+    "screw, 384 px": ("mvtec", "screw", 384),
+    **{paper: ("piped", paper, 256) for paper in PAPERS},
+}
+DETECTORS = {"FCDD()": fcdd.FCDD, "PatchNeighbours()": fcdd.PatchNeighbours}
+
+
+def quality(split, make, seed: int) -> dict:
+    """Seconds of fit, pixel AUROC, AUPRO and image AUROC of one detector."""
+    begin, test = time.perf_counter(), split.test
+    detector = make(seed=seed).fit(split.train.images, held_out=0)
+    seconds = time.perf_counter() - begin
+    maps = detector.anomaly_map(test.images)
+    return {
+        "seconds": seconds,
+        "pixel": metrics.pixel_auroc(test.masks, maps),
+        "aupro": metrics.aupro(test.masks, maps),
+        "image": metrics.auroc(test.anomalous, detector.anomaly_score(test.images)),
+    }
+
+
+def false_alarms(split, make, seed: int) -> float:
+    """The share of good images above the threshold: two thirds of all are learnt from and calibrated on, drawn by
+    ``seed``, the others are new."""
+    good = torch.cat([split.train.images, split.test.images[~torch.from_numpy(split.test.anomalous)]])
+    learnt, new = torch.from_numpy(np.random.default_rng(seed).permutation(len(good))).split(
+        [round(2 / 3 * len(good)), len(good) - round(2 / 3 * len(good))]
+    )
+    detector = make(seed=seed, nu=RATE)
+    detector.fit(good[learnt], **calibration.choose(len(learnt), RATE))
+    return float((detector.predict(good[new]) < 0).mean())
+
+
+class Remembered:
+    """While it lasts, the backbone computes the features of each image once, as all splits of one set share them."""
+
+    def __enter__(self):
+        self.forward, known = mobilenet.Joined.forward, {}
+
+        def forward(network, x):
+            keys = [image.numpy().tobytes() for image in x]
+            if missing := [k for k, key in enumerate(keys) if key not in known]:
+                found = self.forward(network, x[missing])
+                known.update({keys[k]: features for k, features in zip(missing, found, strict=True)})
+            return torch.stack([known[key] for key in keys]).contiguous(memory_format=torch.channels_last)
+
+        mobilenet.Joined.forward = forward
+
+    def __exit__(self, *_):
+        mobilenet.Joined.forward = self.forward
+
+
+def measure(sets, seeds: int = 3, splits: int = 20) -> dict:
+    """Everything, set by set."""
+    found: dict = {}
+    with tqdm(total=len(sets) * len(DETECTORS) * (seeds + splits), leave=False) as bar:
+        for name, (dataset, normal, side) in sets.items():
+            split = fcdd.datasets.load(dataset, normal, size=(side, side))
+            counts = {"good": len(split.train), "test": len(split.test), "defects": int(split.test.anomalous.sum())}
+            found[name] = counts | {"side": side, "detectors": {}}
+            for title, make in DETECTORS.items():
+                bar.set_description(f"{name}, {title}")
+                runs = []
+                for seed in range(seeds):
+                    runs.append(quality(split, make, seed))
+                    bar.update()
+                rates = []
+                with Remembered():
+                    for seed in range(splits if side == 256 else 0):
+                        rates.append(false_alarms(split, make, seed))
+                        bar.update()
+                found[name]["detectors"][title] = {"runs": runs, "false alarms": rates}
+    return {"sets": found, "rate": RATE, "seeds": seeds, "splits": splits}
+
+
+def mean(entry: dict, what: str) -> float:
+    """A figure of one detector on one set, over seeds or splits."""
+    values = entry["false alarms"] if what == "false alarms" else [run[what] for run in entry["runs"]]
+    return float(np.mean(values)) if values else float("nan")
+
+
+def rows(result: dict) -> list[list[str]]:
+    """One row a set and detector, then the means over the eight papers."""
+    table, papers = [], [name for name in result["sets"] if name in PAPERS]
+    for name, entry in result["sets"].items():
+        for title, found in entry["detectors"].items():
+            rates = found["false alarms"]
+            alarms = f"{np.mean(rates):.1%} ({min(rates):.1%}–{max(rates):.1%})" if rates else "–"
+            table.append([name, title, *(f"{mean(found, what):.3f}" for what in ("pixel", "aupro", "image"))])
+            table[-1] += [alarms, f"{mean(found, 'seconds'):.0f}"]
+    for title in DETECTORS if papers else ():
+        entries = [result["sets"][name]["detectors"][title] for name in papers]
+        means = [np.mean([mean(e, what) for e in entries]) for what in ("pixel", "aupro", "image")]
+        alarms = f"{np.mean([mean(e, 'false alarms') for e in entries]):.1%}"
+        seconds = f"{np.mean([mean(e, 'seconds') for e in entries]):.0f}"
+        table.append([f"mean of {len(papers)} papers", title, *(f"{m:.3f}" for m in means), alarms, seconds])
+    return table
+
+
+def headings(result: dict) -> list[str]:
+    alarms = f"false alarms at {result['rate']:.0%}, mean (range) of {result['splits']} splits"
+    return ["set", "detector", "pixel AUROC", "AUPRO", "image AUROC", alarms, "fit, s"]
+
+
+def main(
+    only: Annotated[list[str] | None, typer.Option(help=f"some of: {', '.join(SETS)}")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="how often each detector is fitted")] = 3,
+    splits: Annotated[int, typer.Option(min=0, help="random splits for false alarms")] = 20,
+    record: Annotated[bool, typer.Option("--record", help="keep the result in benchmarks/records")] = False,
+) -> None:
+    """Prints how well the defaults find real defects, and how often they are wrong about good images."""
+    if unknown := sorted(set(only or ()) - SETS.keys()):
+        raise typer.BadParameter(f"expected some of {', '.join(SETS)}, got {', '.join(unknown)}", param_hint="--only")
+    if record and only:
+        raise typer.BadParameter("a record is of all sets; leave out --only")
+    result = measure({name: SETS[name] for name in only or SETS}, seeds, splits) | {"hardware": describe("cpu")}
+    table = Table(*headings(result), title="real defects, detectors without arguments")
+    for row in rows(result):
+        table.add_row(*row)
+    Console(width=160).print(table)
+    if record:
+        write(result, RECORD)
+
+
+if __name__ == "__main__":
+    typer.run(main)
