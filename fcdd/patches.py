@@ -143,10 +143,11 @@ BLOCK = 2048  # patches whose distances to the whole bank lie in memory at once
 def nearest(patches: Tensor, bank: Tensor) -> Tensor:
     """Distances of patches (..., d) to the nearest one of the bank (k, d), shape (...).
 
-    Which one is nearest, a matrix product tells, block by block; how far it is, their difference, without the rounding
-    of the product.
+    Which one is nearest, a matrix product tells, block by block, about the bank's middle, so that it rounds little; how
+    far it is, their difference.
     """
-    squares, flat = bank.square().sum(1) / 2, patches.flatten(0, -2)
+    bank, flat = bank - (middle := bank.mean(0)), patches.flatten(0, -2) - middle
+    squares = bank.square().sum(1) / 2
     with torch.no_grad():
         places = torch.cat([torch.addmm(squares, block, bank.T, alpha=-1).argmin(1) for block in flat.split(BLOCK)])
         return (flat - bank[places]).norm(dim=1).view(patches.shape[:-1])
