@@ -11,7 +11,7 @@ import yaml
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from fcdd import datasets
+from fcdd import auto, datasets
 
 from . import protocol, records
 from .statistics import Interval, bootstrap_interval, paired_test
@@ -171,6 +171,7 @@ def conducted(run: dict) -> dict[str, object]:
     ``pretrain_epochs``: as set, or the detector's default; left out where the method has none.
     """
     made = _defaults(run["base"]) | run["settings"]
+    made |= auto.resolve(made, (1, 28, 28))  # where the network is named, the rest does not depend on the size
     chosen, source = run["selection"], run["source"]
     copy = source[source.find("(") + 1 : -1] if "not the official" in source else "official"
     size = chosen.get("options", {}).get("size")
