@@ -37,7 +37,7 @@ def load(path):
 
     Raises FileNotFoundError; ValueError if the file is none of ours or damaged.
     """
-    from . import detectors, patches, svdd  # noqa: F401  so that their classes are known
+    from . import detectors, patches, svdd, tiled  # noqa: F401  so that their classes are known
     from .scores import load
 
     return load(path)

@@ -35,10 +35,11 @@ class Calibration(NamedTuple):
     def __str__(self):
         text = f"threshold {self.threshold:.4g} from {self.images} good images"
         if self.folds:
+            kin = f" or its group ({self.groups} groups)" if self.groups else ""
             text += (
-                f", each scored by one of {self.folds} models that did not see it: about {self.fpr:.3g} of new good "
+                f", each scored by one of {self.folds} models that did not see it{kin}: about {self.fpr:.3g} of new "
             )
-            return f"{text}images are above it; nothing is guaranteed, as the detector itself has seen them all"
+            return f"{text}good images are above it; nothing is guaranteed, as the detector itself has seen them all"
         whole = f"image of a new group ({self.groups} groups)" if self.groups else "image"
         text += f" held out: a new good {whole} from the same conditions is above it with probability {self.rate:.3g}, "
         text += "on average over such calibrations"
@@ -51,18 +52,20 @@ def calibrate(scores, fpr: float = 0.05, groups=None, folds: int = 0) -> Calibra
     """The threshold that keeps the rate ``fpr`` of false alarms, from anomaly scores (n,) of good images.
 
     groups: (n,) names of sheets, days or batches, of which images are alike: then the promise is about an image of a
-    new group, and each group weighs the same. Raises ValueError for scores that are not finite, and where no
-    threshold keeps the rate, with the smallest rate that can be kept: 1 / (n + 1), or that of the number of groups.
+    new group, and each group weighs the same. With ``folds``, where nothing is guaranteed, images stay the unit.
+    Raises ValueError for scores that are not finite, and where no threshold keeps the rate, with the smallest rate
+    that can be kept: 1 / (n + 1), or that of the number of groups.
     """
     scores = np.asarray(scores, float)
     groups = None if groups is None else np.asarray(groups)
-    count = units(len(scores), groups, fpr)
+    count = units(len(scores), None if folds else groups, fpr)
     if not np.isfinite(scores).all():
         raise ValueError(f"expected finite scores, got {(~np.isfinite(scores)).sum()} others of {len(scores)}")
-    if groups is None:
+    if groups is None or folds:
         k = rank(count, fpr)
         rate, ends = (count + 1 - k) / (count + 1), map(float, stats.beta.interval(LEVEL, count + 1 - k, k))
-        return Calibration(float(np.sort(scores)[k - 1]), fpr, count, 0, folds, rate, *ends)
+        kin = 0 if groups is None else len(np.unique(groups))
+        return Calibration(float(np.sort(scores)[k - 1]), fpr, count, kin, folds, rate, *ends)
     _, member, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     order = scores.argsort(kind="stable")
     below = np.cumsum(1 / ((count + 1) * sizes[member[order]]))
@@ -91,20 +94,64 @@ def units(n: int, groups, fpr: float) -> int:
     return count
 
 
-def choose(n: int, fpr: float) -> dict:
-    """What ``fit`` is told for n good images: a fifth held out if that can keep the rate, or else four folds.
+def choose(n: int, fpr: float, groups=None) -> dict:
+    """What ``fit`` is told for n good images: a fifth of them, or of the ``groups`` (n,), held out if that can keep the
+    rate, or else four folds.
 
     Where not even all of them can, neither, with a warning that names the smallest rate.
     """
-    fifth = max(1, round(0.2 * n))
-    if rank(fifth, fpr) <= fifth:
+    count = n if groups is None else len(np.unique(groups))
+    fifth = max(1, round(0.2 * count))
+    if rank(fifth, fpr) <= fifth and count > fifth:
         return {"held_out": 0.2}
-    if rank(n, fpr) <= n and n >= 4:
-        return {"folds": 4}
+    if rank(n, fpr) <= n and count >= 2:
+        return {"folds": min(4, count)}
     text = f"no threshold is calibrated: {n} good images cannot keep a rate of {fpr:.3g}, the smallest is "
     text += f"{1 / (n + 1):.3g}; call calibrate with more good images, or at a higher rate"
     warnings.warn(text, stacklevel=3)
     return {}
+
+
+def p_values(known, scores) -> np.ndarray:
+    """(N,) conformal p-values of ``scores``: how often a good image scores as high, judged by the ``known`` (n,) scores
+    of good images that were not learnt from; 1 / (n + 1) at the least. Source: Vovk 2012; Bates et al. 2023."""
+    known = np.sort(np.asarray(known, np.float32))
+    return (1 + len(known) - np.searchsorted(known, np.asarray(scores, np.float32), "left")) / (len(known) + 1)
+
+
+class Shift(NamedTuple):
+    """Whether good images still look like those that the threshold was calibrated on."""
+
+    p: float  # of the two-sample test of Kolmogorov and Smirnov: how often such a difference is chance
+    known: int
+    new: int
+    higher: float  # the share of pairs in which the new image scores higher; 0.5 where nothing has moved
+    censored: bool  # images above the threshold were left out of both samples, as nobody says which of them are good
+
+    def __bool__(self):
+        return self.p < 0.01
+
+    def __str__(self):
+        which = "good images that are called nominal" if self.censored else "good images"
+        if not self:
+            return f"no shift found: {self.new} {which} score like the {self.known} calibrated on (p = {self.p:.2g})"
+        way = "higher" if self.higher > 0.5 else "lower"
+        text = f"the good images have changed: {self.new} {which} score {way} than the {self.known} calibrated on "
+        return f"{text}(p = {self.p:.1g}); the promised rate of false alarms does not hold for them: calibrate again"
+
+
+def shift(known, new, threshold: float = math.inf) -> Shift | None:
+    """Tests the scores (n,) of good images of today against those ``known`` from the calibration.
+
+    Below a finite ``threshold``, only what lies below it is compared, in both: then images that nobody has labelled can
+    be tested, too. None with fewer than five on a side, which could show nothing.
+    """
+    known, new = (kept[kept <= threshold] for kept in (np.asarray(known, float), np.asarray(new, float)))
+    if min(len(known), len(new)) < 5:
+        return None
+    test = stats.ks_2samp(known, new)
+    higher = stats.mannwhitneyu(new, known).statistic / (len(known) * len(new))
+    return Shift(float(test.pvalue), len(known), len(new), float(higher), math.isfinite(threshold))
 
 
 def parts(nominal, seed: int, groups=None, *, share: float = 0.0, count: int = 0) -> list[np.ndarray]:

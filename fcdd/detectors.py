@@ -260,6 +260,11 @@ class FCDD(DeepDetector):
         """(N, H, W) float32 heatmaps: the map A(X), upsampled by the receptive field to input resolution."""
         return self._forward(X, self._upsample)[:, 0]
 
+    def scores_and_maps(self, X):
+        """``anomaly_score(X)`` and ``anomaly_map(X)``, from one pass through the network."""
+        outputs = torch.from_numpy(self._forward(X, nn.Identity()))
+        return self._score(outputs).numpy(), self._upsample(outputs)[:, 0].numpy()
+
 
 @parameters
 class Autoencoder(DeepDetector):

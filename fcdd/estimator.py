@@ -5,7 +5,7 @@ They follow scikit-learn: constructors only store, ``score_samples`` is higher f
 """
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -39,6 +39,7 @@ class DeepDetector(ScoreMixin, BaseEstimator):
     seed: int = 0
     device: str = "auto"
 
+    trains_in_epochs = True
     # Not parameters here: only HSC and FCDD train with outliers, they and Deep SAD with labels, only FCDD with masks.
     exposure = None
     learns_from_anomalies = learns_from_masks = False
@@ -112,10 +113,12 @@ class DeepDetector(ScoreMixin, BaseEstimator):
             images, labels = good(images, labels), labels[labels >= 0]
         return images, labels, masks
 
-    def _learn(self, images, labels, masks):
+    def _learn(self, images, labels, masks, watch=None):
         self._resolve(images)
-        with training.progress(self._all_epochs(), f"{type(self).__name__}, {self.epochs} epochs") as bar:
-            fit_stack([self], [(images, labels, masks)], bar)
+        watch = (watch or training.Watch()).begin(self, images, labels, masks)
+        title = f"{type(self).__name__}, {self.epochs} epochs"
+        with training.progress(self._all_epochs(), title, watch.verbose) as bar:
+            fit_stack([self], [(images, labels, masks)], bar, watch)
         return self
 
     def _start(self, images, labels, masks) -> training.Batches:
@@ -175,7 +178,7 @@ class DeepDetector(ScoreMixin, BaseEstimator):
         scores = self.anomaly_score(nominal)
         different = exposure.distinct(nominal) if isinstance(nominal, torch.Tensor) else None
         refuse_collapse(scores, type(self).__name__, self._rounding(), different)
-        self.offset_ = -float(np.quantile(scores, 1 - self.nu))
+        self.offset_ = -float(np.quantile(scores, 1 - self.nu, method="higher"))  # at most a share nu is above it
         self._after(scores)
 
     def _images(self, X):
@@ -227,15 +230,15 @@ def restore_network(detector, arrays: dict, fitted: dict) -> None:
     detector.offset_ = fitted["offset"]
 
 
-def fit_stack(members, data, bar) -> None:
+def fit_stack(members, data, bar, watch=None) -> None:
     """Fits detectors of one kind at once, from their :meth:`DeepDetector._inputs`; a single one in the same way."""
     try:
         batches = training.end_to_end([m._start(*inputs) for m, inputs in zip(members, data, strict=True)])
         lead = copy.copy(members[0])  # speaks for all of them: its center and radius are those of all members
         lead._before(members, batches, bar)
         with stacking.stacked([m._trained() for m in members]) as network:
-            schedule = lead._schedule()
-            histories = training.train(network, lead._loss, batches, schedule, after_batch=lead._after_batch, bar=bar)
+            how = {"after_batch": lead._after_batch, "bar": bar, "watch": watch and replace(watch, detector=lead)}
+            histories = training.train(network, lead._loss, batches, lead._schedule(), **how)
         for k, (member, (images, labels, _)) in enumerate(zip(members, data, strict=True)):
             member.history_ = histories if len(members) == 1 else histories[k]
             if hasattr(lead, "radius_"):

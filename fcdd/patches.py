@@ -53,7 +53,7 @@ class PatchNeighbours(ScoreMixin, BaseEstimator):
     to = DeepDetector.to
     _images = DeepDetector._images
 
-    def fit(self, X, y=None, *, masks=None, held_out: float | None = None, folds: int = 0, groups=None):
+    def fit(self, X, y=None, *, masks=None, held_out=None, folds: int = 0, groups=None, **watch):
         """Fills the bank with patches of the images (N, C, H, W) that are not labelled -1; ``masks`` are not used.
 
         The threshold cannot come from them, as patches in the bank have distance 0: unless it is said how, a fifth is
@@ -63,7 +63,7 @@ class PatchNeighbours(ScoreMixin, BaseEstimator):
         how = {"held_out": held_out or 0, "folds": folds}
         if held_out is None and not folds:
             how = calibration.choose(int((as_labels(y, len(X)) >= 0).sum()), self.nu)
-        return super().fit(X, y, masks=masks, groups=groups, **how)
+        return super().fit(X, y, masks=masks, groups=groups, **how, **watch)
 
     def _inputs(self, X, y=None, masks=None):
         images, labels = as_images(X), as_labels(y, len(X))
@@ -88,12 +88,21 @@ class PatchNeighbours(ScoreMixin, BaseEstimator):
 
     def anomaly_score(self, X) -> np.ndarray:
         """(N,) float32, the mean distance of the patches that are farthest, higher = more anomalous."""
-        maps = torch.from_numpy(self.distances(X))[:, None]
-        return (maps.amax((1, 2, 3)) if self.top is None else features.highest(maps, self.top)).numpy()
+        return self._highest(torch.from_numpy(self.distances(X))[:, None]).numpy()
 
     def anomaly_map(self, X) -> np.ndarray:
         """(N, H, W) float32 heatmaps: the distances, enlarged linearly from where the patches lie, blurred by sigma."""
+        return self._enlarged(torch.from_numpy(self.distances(X))[:, None])
+
+    def scores_and_maps(self, X):
+        """Both, with the distances computed once."""
         maps = torch.from_numpy(self.distances(X))[:, None]
+        return self._highest(maps).numpy(), self._enlarged(maps)
+
+    def _highest(self, maps: Tensor) -> Tensor:
+        return maps.amax((1, 2, 3)) if self.top is None else features.highest(maps, self.top)
+
+    def _enlarged(self, maps: Tensor) -> np.ndarray:
         maps = regrid(maps, self.network_.field, ReceptiveField(1, 1, 0.0), self.image_shape_[1:])[:, 0].numpy()
         return ndimage.gaussian_filter(maps, self.sigma, axes=(1, 2))
 

@@ -16,6 +16,7 @@ from torch import Generator, Tensor, nn
 from tqdm import tqdm
 
 from .augment import Draws, Normalisation, draw, papers_recipe
+from .watch import Watch
 
 
 def pick_device(device: str = "auto") -> torch.device:
@@ -186,28 +187,33 @@ def _epoch(network, loss, batches, batch_size, optimizer, half, after_batch) -> 
 
 
 def train(
-    network: nn.Module, loss, batches: Batches, schedule: Schedule, *, after_batch=None, title="training", bar=None
-) -> list:
+    network: nn.Module, loss, batches: Batches, schedule: Schedule, *, after_batch=None, title="training", bar=None,
+    watch: Watch | None = None,
+) -> list:  # fmt: skip
     """Minimises the mean of ``loss(outputs, y, masks)`` → (N,) over ``network``; returns the loss of every epoch.
 
     With the ``batches`` of several models ``network`` is their :class:`fcdd.stacking.Stack`, each mean runs over the
     images of one model, and there is a list of losses for each; all share the schedule. ``after_batch(epoch,
     outputs)`` is called after every step (Deep SVDD's radius lives there). The network is left in evaluation mode.
-    ``bar`` counts the epochs of all models, if it is not to be one of its own. Raises FloatingPointError if a loss is
-    not finite, naming the epoch.
+    ``bar`` counts the epochs of all models, if it is not to be one of its own; ``watch`` has callbacks and a checkpoint
+    to go on from. Raises FloatingPointError if a loss is not finite, naming the epoch.
     """
     optimizer, decay = schedule.make(network)
-    device, models, history = batches.images.device, batches.models, []
-    half = mixed_precision(device)
+    device, models, watch = batches.images.device, batches.models, watch or Watch()
+    half, parts = mixed_precision(device), {"network": network, "optimizer": optimizer, "decay": decay}
     bars = progress(schedule.epochs * models, title) if bar is None else nullcontext(bar)
     with bars as bar, repeatable(batches.generator, device):
-        for epoch in range(schedule.epochs):
+        history = watch.resume(parts, batches.generator, device)
+        bar.update(models * len(history))
+        for epoch in range(len(history), schedule.epochs):
             after = after_batch and partial(after_batch, epoch)
             history.append(_epoch(network, loss, batches, schedule.batch_size, optimizer, half, after).tolist())
             decay.step()
             bar.update(models)
             bar.set_postfix(loss=f"{sum(history[-1]) / models:.4g}", refresh=False)
             refuse_infinite(history[-1], epoch)
+            if watch.after(history, parts, batches.generator, device):
+                break
     network.eval()
     histories = [list(losses) for losses in zip(*history, strict=True)]
     return histories if models > 1 else histories[0]
@@ -224,9 +230,10 @@ def repeatable(generator: Draws, device: torch.device):
         yield
 
 
-def progress(epochs: int, title: str) -> tqdm:
-    """A bar that counts the epochs of all models; hidden for what takes three seconds or less."""
-    return tqdm(total=epochs, desc=title, unit="epoch", leave=False, delay=3)
+def progress(epochs: int, title: str, verbose: bool = True) -> tqdm:
+    """A bar that counts the epochs of all models; hidden for what takes three seconds or less, and if not wanted."""
+    # None: what the environment says (TQDM_DISABLE)
+    return tqdm(total=epochs, desc=title, unit="epoch", leave=False, delay=3, **({} if verbose else {"disable": True}))
 
 
 def refuse_infinite(losses: list[float], epoch: int) -> None:
