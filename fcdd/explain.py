@@ -1,5 +1,6 @@
 """Heatmaps from gradients, and how heatmaps are scaled for display. Taught in: chapters 05 and 06."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,9 @@ from PIL.PngImagePlugin import PngInfo
 from scipy import ndimage
 from torch import Tensor
 
+from . import pictures
 from .augment import as_uint8
 from .checks import as_images
-from .pictures import STAMP
 
 
 def gradient_maps(network, score, images: Tensor, prepare, device, batch_size: int = 256) -> np.ndarray:
@@ -54,18 +55,41 @@ def display_limits(maps, quantile: float = 0.85, axes=None):
 
 
 def write_overlays(folder, names, images, maps, limits=None) -> None:
-    """Writes each image (N, C, H, W), uint8 or float in [0, 1], beside itself with its heatmap on top, as
-    ``folder/<name>.png``; all maps share one scale, from the lowest to the 99th percentile, or the ``limits`` of
-    several calls. The files are stamped, so that they are not taken for pictures to judge later."""
-    from matplotlib import colormaps
+    """Writes each image beside itself with its heatmap on top, as ``folder/<name>.png``.
 
-    stamp = PngInfo()
-    stamp.add_text("Software", STAMP)
-    colours = colormaps["magma"](np.arange(256))[:, :3] * 255
-    shown = as_uint8(as_images(images)).permute(0, 2, 3, 1).expand(-1, -1, -1, 3).cpu().numpy()
-    heat = (for_display(maps, 0.99, limits=limits) * 255).round().astype(np.uint8)
-    for name, picture, each in zip(names, shown, heat, strict=True):
+    images: (N, C, H, W), uint8 or float in [0, 1], array or tensor. All maps share one scale, from the lowest to the
+    99th percentile, or the ``limits`` of several calls.
+    """
+    images = as_uint8(as_images(images)).cpu().permute(0, 2, 3, 1).numpy()
+    for name, image, heat in zip(names, images, for_display(maps, 0.99, limits=limits), strict=True):
         path = Path(folder) / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        over = (0.5 * picture + 0.5 * colours[each]).round().astype(np.uint8)
-        Image.fromarray(np.concatenate([picture, over], 1)).save(path, pnginfo=stamp)
+        save(overlay(image, heat), path)
+
+
+def overlay(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """A picture (H, W, C) uint8 beside itself with a heatmap in [0, 1], of any size, on top: (H, 2 W, 3) uint8."""
+    picture = np.broadcast_to(picture, (*picture.shape[:2], 3))
+    colours = _colours()[(255 * at_size(heat, picture.shape[:2])).astype(np.uint8)]
+    return np.concatenate([picture, (picture // 2 + colours // 2).astype(np.uint8)], 1)
+
+
+def at_size(heat: np.ndarray, size) -> np.ndarray:
+    """A heatmap brought to ``size`` = (H, W), float32, bilinear."""
+    if heat.shape == tuple(size):
+        return heat
+    return np.asarray(Image.fromarray(np.asarray(heat, np.float32)).resize(size[::-1], Image.Resampling.BILINEAR))
+
+
+def save(overlay: np.ndarray, path) -> None:
+    """An overlay as PNG, marked as drawn here, so that it is not taken for a picture to judge."""
+    about = PngInfo()
+    about.add_text("Software", pictures.STAMP)
+    Image.fromarray(overlay).save(path, pnginfo=about, compress_level=1)
+
+
+@cache
+def _colours() -> np.ndarray:
+    from matplotlib import colormaps  # pyplot, which takes half a second, is not needed
+
+    return (255 * colormaps["magma"](np.arange(256))[:, :3]).astype(np.uint8)

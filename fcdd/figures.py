@@ -80,20 +80,22 @@ def picture_rows(named: dict, titles=None, size: float = 1.15, shared: bool = Tr
     return figure
 
 
-def score_histogram(anomalous, scores, offset: float | None = None, log: bool = False):
+def score_histogram(anomalous, scores, offset: float | None = None, log: bool = False, bins: int = 50):
     """Distribution of anomaly scores (N,), nominal against ``anomalous`` (N,) boolean, each group adding up to one.
 
     ``offset``: a detector's ``offset_``; its threshold, -``offset``, is drawn as a line. ``log``: logarithmic bins.
-    Scores above the 99 % quantile are in the last bin. Taught in: chapter 00.
+    Scores above the 99 % quantile, and above the threshold, are in the last of the ``bins``. Taught in: chapter 00.
     """
     figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
     scores, anomalous = np.asarray(scores), np.asarray(anomalous, bool)
     low, high = np.quantile(scores, [0, 0.99])
-    bins = np.geomspace(max(low, high * 1e-5), high, 50) if log else np.linspace(low, high, 50)
+    high = high if offset is None else max(high, -offset)
+    edges = np.geomspace(max(low, high * 1e-5), high, bins) if log else np.linspace(low, high, bins)
     axes.set_xscale("log" if log else "linear")
     for group, name, colour in ((~anomalous, "nominal", NOMINAL), (anomalous, "anomalous", ANOMALOUS)):
-        share = np.full(group.sum(), 1 / max(group.sum(), 1))
-        axes.hist(np.clip(scores[group], bins[0], bins[-1]), bins, weights=share, alpha=0.6, color=colour, label=name)
+        if group.any():
+            share, clipped = np.full(group.sum(), 1 / group.sum()), np.clip(scores[group], edges[0], edges[-1])
+            axes.hist(clipped, edges, weights=share, alpha=0.6, color=colour, label=name)
     if offset is not None:
         axes.axvline(-offset, color="black", lw=1, ls="--", label="threshold")
     axes.set(xlabel="anomaly score (higher = more anomalous)", ylabel="share of images")
