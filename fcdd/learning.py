@@ -1,0 +1,132 @@
+"""From a folder to a fitted detector, as ``fcdd fit`` does it: layout, groups, known defects, threshold.
+
+Taught in: the page on your own images.
+"""
+
+import csv
+import hashlib
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+
+from . import calibration, evaluation, pictures, recipes
+from .layouts import Layout, recognise
+from .tiled import Tiled
+
+
+@dataclass
+class Job:
+    """What is to be learnt: a detector that is not fitted yet, and its images, those with known defects last."""
+
+    layout: Layout
+    detector: object
+    images: object  # (N, C, H, W)
+    good: int
+    masks: torch.Tensor | None = None  # (N, 1, H, W)
+    test_masks: torch.Tensor | None = None
+    groups: np.ndarray | None = None  # (N,)
+    read: dict = field(default_factory=dict)  # how pictures are brought to one size, kept with the model
+    said: list[str] = field(default_factory=list)  # what people must know before training
+
+
+def prepare(folder, method, size, fpr, wanted, groups=None, outliers=None, masks=None, tile=None) -> Job:
+    """Looks at the folder and makes a detector for it with the parameters ``wanted``, by the recipe of ``method``."""
+    layout, said = recognise(folder), []
+    good = len(layout.good)
+    if not good:
+        raise FileNotFoundError(f"expected good images in {layout.root}, found none; {layout}")
+    if not 0 < fpr < 1:
+        raise ValueError(f"expected a rate of false alarms between 0 and 1, got --fpr {fpr}")
+    size = min(pictures.size_of(layout.good[0])) if tile and not size else size
+    shape = (3, *pictures.shape(layout.good, size))
+    if calibration.rank(good, fpr) > good:
+        said.append(f"{good} good images can keep no rate of {fpr:.3g}: the threshold is set for {1 / (good + 1):.2g}")
+        fpr = 1 / (good + 1)
+    detector = recipes.detector(method, shape, nu=fpr, **wanted)
+    if tile:
+        detector = Tiled(method=method, settings=wanted, tile=tile, nu=fpr, seed=detector.seed, device=detector.device)
+    known = _defects(detector, outliers, masks) if outliers or masks else {}
+    if known:
+        layout, told = _without(layout, list(known))
+        said.append(f"{len(known)} images with defects to learn from, {told}")
+    own = grouping(groups, layout)
+    if own is not None:
+        said.append(f"{len(np.unique(own))} groups are held out as a whole (--groups none: each image by itself)")
+        own = np.concatenate([own, np.full(len(known), "")])
+    images = replace(layout.learn(shape[1:], shape[0]), files=[*layout.good, *known])
+    marked = None
+    if masks:
+        marked = [np.zeros(shape[1:], bool)] * good
+        marked += [pictures.mask(mask, shape[1:]) for mask in known.values()]
+        marked = torch.from_numpy(np.stack(marked)[:, None])
+    read = {"white": images.white}
+    if np.prod(images.shape) < psutil.virtual_memory().available / 8:  # else each is decoded when it is needed
+        images = images[:]
+    return Job(layout, detector, images, good, marked, evaluation.read_masks(layout, shape), own, read, said)
+
+
+def _defects(detector, outliers, masks) -> dict:
+    """The pictures with known defects, each with its mask or None."""
+    if not outliers:
+        raise ValueError("expected --outliers with --masks: the images that the masks belong to")
+    for asked, what in ((True, "anomalies"), (masks, "masks")):
+        if asked and not getattr(detector, f"learns_from_{what}", False):
+            raise ValueError(f"{type(detector).__name__} does not learn from {what}; leave them out, or --method fcdd")
+    files = pictures.find(outliers).files
+    if not files:
+        raise FileNotFoundError(f"expected images with defects below {outliers}, found none")
+    of = {file.stem.removesuffix("_mask"): file for file in pictures.find(masks).files} if masks else {}
+    if masks and (missing := [file.name for file in files if file.stem not in of]):
+        raise FileNotFoundError(f"expected a mask below {masks} for each image of {outliers}, none for {missing}")
+    return {file: of.get(file.stem) for file in files}
+
+
+def _without(layout: Layout, files) -> tuple[Layout, str]:
+    """The layout with a test free of ``files``, by content, and what is said of it."""
+    learnt = {hashlib.sha256(file.read_bytes()).digest() for file in files}
+    kept = [test for test in layout.tests if hashlib.sha256(test.file.read_bytes()).digest() not in learnt]
+    return replace(layout, tests=kept), f"{len(layout.tests) - len(kept)} of them test images, which are not tested"
+
+
+def grouping(how: str | None, layout) -> np.ndarray | None:
+    """The group of each good image: as the layout suggests, by folder, by a pattern in names, or by a table's column.
+
+    Raises ValueError for a pattern that is none or that a name does not fit, and for a file that the table lacks.
+    """
+    if how is None or how == "none":
+        return layout.groups if how is None else None
+    names = [file.relative_to(layout.root) for file in layout.good]
+    table, _, column = how.rpartition(":")
+    if how == "folder":
+        return np.array([name.parent.as_posix() for name in names])
+    if table.endswith(".csv"):
+        with open(table, encoding="utf-8-sig", newline="") as file:
+            of = {Path(next(iter(row.values()))).name: row.get(column) for row in csv.DictReader(file)}
+        found, what = [of.get(name.name) for name in names], f"has no {column!r}"
+    else:
+        try:
+            matches = [re.search(how, name.name) for name in names]
+        except re.error as error:
+            expected = "expected --groups folder, none, table.csv:column or a pattern"
+            raise ValueError(f"{expected}, got {how!r} ({error})") from error
+        found, what = [match and match[match.re.groups and 1] for match in matches], "fits no part of the name"
+    if missing := [name for name, group in zip(names, found, strict=True) if group is None]:
+        raise ValueError(f"--groups {how} {what} for {len(missing)} of {len(names)} images, first {missing[0]}")
+    return np.array(found)
+
+
+def learn(job: Job, checkpoint: Path | None = None) -> evaluation.Judged:
+    """Fits the job's detector, and judges the test images, or where there are none the good ones."""
+    detector, layout, number = job.detector, job.layout, len(job.images)
+    how = calibration.choose(job.good, detector.nu, None if job.groups is None else job.groups[: job.good])
+    how |= {} if checkpoint is None else {"checkpoint": checkpoint}
+    labels = None if number == job.good else np.repeat([0, -1], [job.good, number - job.good])
+    detector.fit(job.images, labels, masks=job.masks, groups=job.groups, **how)
+    detector.pictures_ = job.read | {"good": job.good, "defects": number - job.good, "folder": layout.root.name}
+    if layout.test:
+        return evaluation.judge(detector, layout.test, layout.anomalous, job.test_masks)
+    return evaluation.judge(detector, layout.good, [False] * job.good)
