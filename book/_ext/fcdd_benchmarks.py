@@ -17,7 +17,7 @@ from fcdd_study import records
 
 sys.path.append(str(records.ROOT))  # the folder is no part of the installed library
 
-from benchmarks import arithmetic, false_alarms, report
+from benchmarks import arithmetic, false_alarms, how_many, report, tour
 
 
 def table(headings, rows) -> list[str]:
@@ -105,8 +105,39 @@ class Arithmetic(Recorded):
     module = arithmetic
 
 
+class HowMany(Recorded):
+    """The default detector with few and with many good images."""
+
+    module = how_many
+
+
+class MasksGain(Recorded):
+    """The same with a few defects that it is shown."""
+
+    module = how_many.with_masks
+
+
+class TourStep(SphinxDirective):
+    """A command of the page on one's own images, and what it said when the tour was recorded."""
+
+    required_arguments = 1
+
+    def run(self):
+        self.env.note_reread()
+        if not tour.RECORD.exists():
+            command, said = tour.STEPS[self.arguments[0]], "(not recorded; python -m benchmarks.tour --record)"
+        else:
+            step = json.loads(tour.RECORD.read_text(encoding="utf-8"))["steps"][self.arguments[0]]
+            command, said = f"{step['command']}   # {step['seconds']:.0f} s", tour.shortened(step)
+        text = f"$ {command}\n{said}"
+        return [nodes.literal_block(text, text, language="console")]
+
+
 def setup(app):
     app.add_directive("false-alarms", Recorded)
+    app.add_directive("how-many", HowMany)
+    app.add_directive("masks-gain", MasksGain)
+    app.add_directive("tour-step", TourStep)
     app.add_directive("arithmetic", Arithmetic)
     app.add_config_value("fcdd_benchmarks", None, "env")
     app.add_directive("benchmarks", Benchmarks)
