@@ -14,14 +14,14 @@ from .data import app as data
 from .errors import verdict
 from .memory import keep_freed
 
-HELP = """Learns from good images what normal looks like, and shows what is not. Begin with:
+HELP = """Deep one-class classification, from SVDD to FCDD: learns from good images what normal looks like. Begin with:
 
 fcdd fit my_images; fcdd score new_images --heatmaps heatmaps
 
 --debug (or FCDD_DEBUG=1) shows the traceback of an error."""
 CODES = "Exit codes: 0 done, 1 the input (a file, a value), 2 the usage, 3 a bug in fcdd."
 app = typer.Typer(help=HELP, epilog=CODES, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-console, complaints = Console(), Console(stderr=True)
+complaints = Console(stderr=True)
 EXTENSIONS = entry_points(group="fcdd.commands")  # the study's package adds its own commands here
 PACKAGES = {"fcdd", *(extension.module.partition(".")[0] for extension in EXTENSIONS)}
 for command in (commands.fit, commands.evaluate, scoring.score, commands.export, commands.info):

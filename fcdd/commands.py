@@ -70,6 +70,8 @@ def fit(
         say(line)
     judged = learning.learn(job, checkpoint)
     job.detector.save(model)
+    for problem in judged.problems.values():
+        say(f"warning: {problem}")
     promise = getattr(job.detector, "calibration_", None)
     promise = promise or f"threshold {-job.detector.offset_:.4g} from the images learnt from"
     print(f"{model}: {job.good} images; {promise}")

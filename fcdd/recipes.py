@@ -15,6 +15,9 @@ METHODS = {
     "autoencoder": detectors.Autoencoder,
     "svdd": svdd.SVDD,
 }
+# On layers whose weights are brought along: what chapter 06 found.
+PRETRAINED = {"objective": "pixels", "augmentation": "parts", "exposure": "confetti", "sigma": 12.0, "batch_size": 16}
+PRETRAINED |= {"optimizer": "adam", "learning_rate": 1e-3, "decay": 1.0, "weight_decay": 1e-4}
 
 
 def detector(method: str = "fcdd", shape: tuple[int, int, int] | None = None, **overrides):
@@ -23,7 +26,7 @@ def detector(method: str = "fcdd", shape: tuple[int, int, int] | None = None, **
     ``overrides``: parameters of its constructor, which win. Raises ValueError for an unknown method.
     """
     check_option("method", method, METHODS)
-    settings = {}
+    settings = PRETRAINED if method == "fcdd" and (overrides.get("network_options") or {}).get("weights") else {}
     if method == "hsc" and shape is not None and min(shape[1:]) >= 64:
         settings = {"network": "hsc_mobilenet", "augmentation": "parts", "batch_size": 16}
     return METHODS[method](**settings | overrides)
