@@ -116,7 +116,7 @@ class DeepDetector(ScoreMixin, BaseEstimator):
     def _learn(self, images, labels, masks, watch=None):
         self._resolve(images)
         watch = (watch or training.Watch()).begin(self, images, labels, masks)
-        title = f"{type(self).__name__}, {self.epochs} epochs"
+        title = f"{type(self).__name__}{watch.part}, {self.epochs} epochs"
         with training.progress(self._all_epochs(), title, watch.verbose) as bar:
             fit_stack([self], [(images, labels, masks)], bar, watch)
         return self

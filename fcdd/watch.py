@@ -24,6 +24,7 @@ class Watch:
     callbacks: Sequence[Callable] = ()
     verbose: bool = True
     checkpoint: Path | None = None
+    part: str = ""  # which of several models, beside the bar
     detector: object = None  # whose training it is
     key: str = ""  # of its settings and images
 
@@ -82,7 +83,9 @@ def watches(detector, models: int, callbacks, verbose: bool, checkpoint) -> list
         return [{}] * models
     file = None if checkpoint is None else Path(checkpoint)
     files = [file, *(file and file.with_name(f"{file.name}.fold{k}") for k in range(1, models))]
-    return [{"watch": Watch(() if k else tuple(callbacks), verbose, each)} for k, each in enumerate(files)]
+    parts = [f" {k or models} of {models}" if models > 1 else "" for k in range(models)]
+    whose = [tuple(callbacks), *[()] * (models - 1)]
+    return [{"watch": Watch(*each)} for each in zip(whose, [verbose] * models, files, parts, strict=True)]
 
 
 def _generators(draws) -> list[Generator]:
