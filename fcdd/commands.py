@@ -113,7 +113,7 @@ def evaluate(
         for name, value in result.items():
             print(f"{name:<24}{value:.4g}" if isinstance(value, float) else f"{name:<24}{value}")
         print(f"{'report':<24}{report}")
-    damaged(judged.problems, len(test[0]))
+    damaged([*judged.problems.values()], len(test[0]))
 
 
 def export(
@@ -159,10 +159,10 @@ def image_detector(model: Path, device: str):
     return detector.to(device)
 
 
-def damaged(problems: dict[Path, str], number: int) -> None:
+def damaged(problems: Sequence[str], number: int) -> None:
     """Raises ValueError that lists the images that could not be read."""
     if problems:
-        listed = "".join(f"\n- {reason}" for reason in problems.values())
+        listed = "".join(f"\n- {reason}" for reason in problems)
         raise ValueError(f"{len(problems)} of {number} images could not be judged:{listed}")
 
 

@@ -106,7 +106,7 @@ class Layout:
         :class:`DataError` that lists all that is wrong."""
         problems, white = list(self.problems), pictures.white_of(self.good + self.test)
         train, test = (pictures.decoded(f, size, channels, problems, fit, white) for f in (self.good, self.test))
-        masks = self._read_masks(size, fit, problems)
+        masks = self.read_masks(size, fit, problems)
         if not self.good and not problems:
             raise FileNotFoundError(self._missing())
         problems += [] if self.good else [self._missing()]
@@ -126,7 +126,7 @@ class Layout:
         pairs = [at[name] for name in names]
         return [np.zeros(pictures.size_of(file), bool) if m is None else pictures.mask(m) for file, m in pairs]
 
-    def _read_masks(self, size, fit, problems: list[str]) -> torch.Tensor | None:
+    def read_masks(self, size, fit, problems: list[str]) -> torch.Tensor | None:
         """(N, 1, H, W) boolean; None where defects have none. What masks cannot be is added to ``problems``."""
         masks, inverted = np.zeros((len(self.test), 1, *size), bool), []
         for k, (file, bad) in enumerate(zip(self.masks, self.anomalous, strict=True)):

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import psutil
 import torch
 
 from . import calibration, evaluation, pictures, recipes
@@ -24,7 +23,7 @@ class Job:
 
     layout: Layout
     detector: object
-    images: object  # (N, C, H, W)
+    images: pictures.Pictures
     good: int
     masks: torch.Tensor | None = None  # (N, 1, H, W)
     test_masks: torch.Tensor | None = None
@@ -36,13 +35,11 @@ class Job:
 def prepare(folder, method, size, fpr, wanted, groups=None, outliers=None, masks=None, tile=None) -> Job:
     """Looks at the folder and makes a detector for it with the parameters ``wanted``, by the recipe of ``method``."""
     layout, said = recognise(folder), []
-    good = len(layout.good)
-    if not good:
-        raise FileNotFoundError(f"expected good images in {layout.root}, found none; {layout}")
     if not 0 < fpr < 1:
         raise ValueError(f"expected a rate of false alarms between 0 and 1, got --fpr {fpr}")
-    size = min(pictures.size_of(layout.good[0])) if tile and not size else size
-    shape = (3, *pictures.shape(layout.good, size))
+    own_size = bool(tile and not size and layout.good)
+    images = layout.learn(min(pictures.size_of(layout.good[0])) if own_size else size)
+    good, *shape = images.shape
     if calibration.rank(good, fpr) > good:
         said.append(f"{good} good images can keep no rate of {fpr:.3g}: the threshold is set for {1 / (good + 1):.2g}")
         fpr = 1 / (good + 1)
@@ -57,15 +54,13 @@ def prepare(folder, method, size, fpr, wanted, groups=None, outliers=None, masks
     if own is not None:
         said.append(f"{len(np.unique(own))} groups are held out as a whole (--groups none: each image by itself)")
         own = np.concatenate([own, np.full(len(known), "")])
-    images = replace(layout.learn(shape[1:], shape[0]), files=[*layout.good, *known])
+    images = replace(images, files=[*layout.good, *known])
     marked = None
     if masks:
         marked = [np.zeros(shape[1:], bool)] * good
         marked += [pictures.mask(mask, shape[1:]) for mask in known.values()]
         marked = torch.from_numpy(np.stack(marked)[:, None])
     read = {"white": images.white}
-    if np.prod(images.shape) < psutil.virtual_memory().available / 8:  # else each is decoded when it is needed
-        images = images[:]
     return Job(layout, detector, images, good, marked, evaluation.read_masks(layout, shape), own, read, said)
 
 

@@ -70,9 +70,9 @@ def _chosen(detector, judged, learnt: bool) -> list[tuple[str, str, Sequence[int
 def _pictures(detector, judged, places) -> list[dict]:
     """Each picture beside its heatmap, all on one scale, with name, score and what it is."""
     limits = explain.display_limits(np.stack(judged.maps), 0.99) if judged.maps else None
-    found, how = [], getattr(detector, "pictures_", {})
+    found, white = [], getattr(detector, "pictures_", {}).get("white")
     for k in places:
-        picture = pictures.read(judged.files[k], how.get("white"))
+        picture = pictures.read(judged.files[k], white)
         mask = None if judged.masks is None else explain.at_size(judged.masks[k], picture.shape[:2]) > 0.5
         heat = explain.at_size(judged.maps[k], picture.shape[:2])
         shown = explain.overlay(picture, explain.for_display(heat[None], limits=limits)[0])

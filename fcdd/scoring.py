@@ -23,10 +23,6 @@ class Raw(StrEnum):
     npy, tiff = "npy", "tiff"
 
 
-class Scale(StrEnum):
-    shared, each = "shared", "each"
-
-
 def score(
     images: Annotated[list[Path], typer.Argument(help="files and folders of images to judge")],
     model: Model = MODEL,
@@ -34,7 +30,7 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object a line")] = False,
     heatmaps: Annotated[Path | None, typer.Option(help="folder for heatmaps, one PNG an image, at its size")] = None,
     raw: Annotated[Raw | None, typer.Option(help="beside each its values, float32 at the image's size")] = None,
-    scale: Annotated[Scale, typer.Option(help="of the heatmaps: one for all, or each its own")] = Scale.shared,
+    own_scale: Annotated[bool, typer.Option("--own-scale", help="for each heatmap, not one for all")] = False,
     device: Device = "auto",
     force: Force = False,
 ) -> None:
@@ -48,19 +44,17 @@ def score(
     from . import evaluation
 
     detector, named = image_detector(model, device), _named(images)
-    known = getattr(detector, "calibration_scores_", None)
-    printed, scores, problems = _printer(as_csv, as_json, known), [], {}
-    files = list(named)
+    printed = _printer(as_csv, as_json, getattr(detector, "calibration_scores_", None))
     if heatmaps is None:
-        results = _watched(detector, files, "scoring", maps=False)
+        results = _watched(detector, list(named), "scoring", maps=False)
     else:
-        targets = _targets(heatmaps, named)
-        free([path.with_name(path.name + suffix) for path in targets.values() for suffix in _suffixes(raw)], force)
-        results = _with_heatmaps(detector, files, targets, raw, scale == Scale.each)
-    squeezed = 0
+        targets, suffixes = _targets(heatmaps, named), [".png", *([f".{raw}"] if raw else [])]
+        free([path.with_name(path.name + suffix) for path in targets.values() for suffix in suffixes], force)
+        results = _with_heatmaps(detector, targets, raw, own_scale)
+    scores, squeezed, problems = [], 0, []
     for each in results:
         if each.problem:
-            problems[each.source] = each.problem
+            problems.append(each.problem)
         else:
             squeezed += each.squeezed
             scores.append(each.score)
@@ -71,7 +65,7 @@ def score(
         say(f"warning: {squeezed} images have another aspect ratio than those learnt from, and were squeezed to it")
     if shift := evaluation.shifted(detector, scores, labelled=False):
         say(f"warning: {shift}")
-    damaged(problems, len(files))
+    damaged(problems, len(named))
 
 
 def _named(paths: Sequence[Path]) -> dict[Path, Path]:
@@ -94,10 +88,6 @@ def _targets(folder: Path, named: dict[Path, Path]) -> dict[Path, Path]:
     alike = Counter(name.with_suffix("") for name in named.values())
     alone = {file: name.with_suffix("") for file, name in named.items() if alike[name.with_suffix("")] == 1}
     return {file: folder / name for file, name in (named | alone).items()}
-
-
-def _suffixes(raw: Raw | None) -> list[str]:
-    return [".png"] + ([f".{raw}"] if raw else [])
 
 
 def _printer(as_csv: bool, as_json: bool, known) -> Callable:
@@ -139,13 +129,13 @@ def _watched(detector, files, title: str, maps: bool) -> Iterator:
 SAMPLE = 256  # images of 256 pixels' side that set the shared scale of heatmaps; fewer of larger ones
 
 
-def _with_heatmaps(detector, files, targets: dict[Path, Path], raw, own_scale: bool) -> Iterator:
+def _with_heatmaps(detector, targets: dict[Path, Path], raw, own_scale: bool) -> Iterator:
     """The results, each yielded while its heatmap is being written in a thread."""
     import numpy as np
 
     from .explain import display_limits
 
-    limits, results = None, None
+    files, limits, results = list(targets), None, None
     if not own_scale:
         height, width = detector.image_shape_[1:]
         spread = files[:: -(-len(files) // max(16, min(SAMPLE, SAMPLE * 2**16 // (height * width))))]
@@ -173,8 +163,7 @@ def _write(detector, each, target: Path, raw: Raw | None, limits) -> None:
 
     from . import explain, pictures
 
-    how = getattr(detector, "pictures_", {})
-    picture = pictures.read(each.source, how.get("white"))
+    picture = pictures.read(each.source, getattr(detector, "pictures_", {}).get("white"))
     heat = explain.at_size(each.map, picture.shape[:2])
     shown = explain.for_display(heat[None], 0.99, per_image=limits is None, limits=limits)[0]
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -231,7 +231,7 @@ def test_heatmaps_have_the_size_of_the_pictures(folder, fitted, tmp_path):
     for raw, read in (("npy", np.load), ("tiff", lambda file: np.asarray(Image.open(file)))):
         where = tmp_path / raw
         files = (tmp_path / "large.png", folder / "test/dent/1.png")
-        out, err = call("score", *files, "--model", model, "--heatmaps", where, "--raw", raw, "--scale", "each")
+        out, err = call("score", *files, "--model", model, "--heatmaps", where, "--raw", raw, "--own-scale")
         assert "2 heatmaps in" in err and len(out.splitlines()) == 2
         heat = {file.stem: read(file) for file in where.rglob(f"*.{raw}")}
         assert heat["large"].shape == (80, 120) and heat["1"].shape == (40, 60) and heat["1"].dtype == np.float32
