@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -25,7 +26,7 @@ class Watch:
     verbose: bool = True
     checkpoint: Path | None = None
     part: str = ""  # which of several models, beside the bar
-    detector: object = None  # whose training it is
+    detector: Any = None  # whose training it is
     key: str = ""  # of its settings and images
 
     def begin(self, detector, images, labels, masks) -> "Watch":

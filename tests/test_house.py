@@ -95,4 +95,4 @@ def test_what_writes_files_knows_no_class(graph):
 
 
 def test_the_graph_sees_imports_inside_functions(graph):
-    assert "fcdd.layouts" in graph.find_modules_directly_imported_by("fcdd.cli")
+    assert "fcdd.layouts" in graph.find_modules_directly_imported_by("fcdd.commands")
