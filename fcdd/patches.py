@@ -60,13 +60,14 @@ class PatchNeighbours(ScoreMixin, BaseEstimator):
         held out, or four folds where they are few (:func:`fcdd.calibration.choose`). With ``held_out=0`` nothing is an
         outlier until :meth:`calibrate`. The rest as in :meth:`fcdd.detectors.FCDD.fit`.
         """
-        how = {"held_out": held_out or 0, "folds": folds}
+        how, X = {"held_out": held_out or 0, "folds": folds}, as_images(X)
         if held_out is None and not folds:
             how = calibration.choose(int((as_labels(y, len(X)) >= 0).sum()), self.nu)
         return super().fit(X, y, masks=masks, groups=groups, **how, **watch)
 
     def _inputs(self, X, y=None, masks=None):
-        images, labels = as_images(X), as_labels(y, len(X))
+        images = as_images(X)
+        labels = as_labels(y, len(images))
         check_option("subsample", self.subsample, ("random", "coreset"))
         if self.bank < 1:
             raise ValueError(f"expected a bank of at least one patch, got bank={self.bank}")

@@ -36,7 +36,8 @@ class Tiled(ScoreMixin, BaseEstimator):
         return recipes.METHODS[self.method].trains_in_epochs
 
     def _inputs(self, X, y=None, masks=None):
-        images, labels = as_images(X), as_labels(y, len(X))
+        images = as_images(X)
+        labels = as_labels(y, len(images))
         if masks is None and (labels < 0).any():
             raise ValueError("expected masks for anomalous pictures that are cut into tiles: not every tile shows it")
         return images, labels, as_masks(masks, images, labels)

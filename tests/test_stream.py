@@ -108,3 +108,12 @@ def test_tiles_want_masks_of_defects(large):
         Tiled(settings={"network": "fcdd_cnn28", "epochs": 1}, tile=28).fit(X, y)
     with pytest.raises(ValueError, match="no larger than the picture"):
         Tiled(settings={"network": "fcdd_cnn28", "epochs": 1}, tile=64).fit(images)
+
+
+def test_a_folder_is_learnt_from(boots, tmp_path):
+    for k, image in enumerate(boots.train.images[:12]):
+        Image.fromarray(np.asarray(image)[0]).resize((64, 64)).save(tmp_path / f"{k}.png")
+    memory = fcdd.PatchNeighbours(bank=100, device="cpu", nu=0.2).fit(tmp_path)
+    assert memory.image_shape_ == (3, 64, 64) and memory.calibration_.images == 12
+    with pytest.raises(ValueError, match="trains in no epochs"):
+        memory.fit(tmp_path, checkpoint=tmp_path / "c")
