@@ -133,11 +133,26 @@ class TourStep(SphinxDirective):
         return [nodes.literal_block(text, text, language="console")]
 
 
+class TourPicture(SphinxDirective):
+    """A picture that the tour took; its caption is the content, ``alt`` describes it."""
+
+    required_arguments, has_content = 1, True
+    option_spec = {"alt": str}
+
+    def run(self):
+        file = tour.PICTURES / f"{self.arguments[0]}.png"
+        if not file.exists():
+            return [nodes.note("", nodes.paragraph("", f"{file.name}: python -m benchmarks.tour --record"))]
+        image = nodes.image(uri=f"_static/your_images/{file.name}", alt=self.options["alt"])
+        return [nodes.figure("", image, nodes.caption("", " ".join(self.content)))]
+
+
 def setup(app):
     app.add_directive("false-alarms", Recorded)
     app.add_directive("how-many", HowMany)
     app.add_directive("masks-gain", MasksGain)
     app.add_directive("tour-step", TourStep)
+    app.add_directive("tour-picture", TourPicture)
     app.add_directive("arithmetic", Arithmetic)
     app.add_config_value("fcdd_benchmarks", None, "env")
     app.add_directive("benchmarks", Benchmarks)

@@ -1,0 +1,52 @@
+"""The page on one's own images: its commands exist, and what was recorded is shown, or how to record it."""
+
+import re
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks import how_many, tour
+from fcdd import cli
+
+RUNS = [
+    {"set": name, "good": good, "defects": defects, "seed": seed, "seconds": 4.0, "auroc": 0.9 + seed / 100,
+     "pixel_auroc": 0.95, "false_alarms": 0.25, "missed": 0.0}
+    for name, good, defects in (("zpb01", 5, 0), ("zpb01", 32, 0), ("zpb01", 32, 3), ("bottle", 100, 0))
+    for seed in (0, 1)
+]  # fmt: skip
+
+
+def test_rows_by_good_images_and_by_defects():
+    result = {"rows": RUNS, "seeds": 2, "fpr": 0.05}
+    few, shown = how_many.rows(result), how_many.with_masks.rows(result)
+    assert [row[:3] for row in few] == [["zpb01", "5", "0"], ["zpb01", "32", "0"], ["bottle", "100", "0"]]
+    assert [row[:3] for row in shown] == [["zpb01", "32", "0"], ["zpb01", "32", "3"]]
+    assert few[0][3:] == ["0.905 (0.900–0.910)", "0.950 (0.950–0.950)", "25 %", "0 %", "4"]
+    assert len(how_many.headings(result)) == len(few[0]) and "5%" in how_many.words(result)
+
+
+@pytest.mark.parametrize("step", tour.STEPS)
+def test_commands_of_the_page_exist(step):
+    program, *words = tour.STEPS[step].split()
+    names = words[:2] if words[0] == "data" else words[:1]
+    told = CliRunner().invoke(cli.app, [*names, "--help"], env={"COLUMNS": "200"})
+    assert program == "fcdd" and told.exit_code == 0
+    text = re.sub(r"\x1b\[[\d;]*m", "", told.output)
+    assert all(word in text for word in words if word.startswith("--"))
+
+
+def test_what_a_step_said_is_shortened():
+    step = {"said": "one line\n" + "word " * 60, "printed": "".join(f"row {k}\n" for k in range(30))}
+    lines = tour.shortened(step, most=5, width=100).splitlines()
+    assert lines[0] == "one line" and lines[-2:] == ["…", "row 29"] and max(map(len, lines)) <= 100
+
+
+def test_the_page_says_how_to_record_what_is_missing(sphinx, tmp_path):
+    names = ["tour-step} fit", "tour-picture} report\n:alt: a report\n\nits caption", "how-many}", "masks-gain}"]
+    (tmp_path / "source").mkdir()
+    text = "# Title\n\n" + "\n\n".join(f"```{{{name}\n```" for name in names)
+    (tmp_path / "source" / "index.md").write_text(text)
+    (html,), warnings = sphinx(["index"], extensions=["myst_parser", "fcdd_benchmarks"])
+    assert "Unknown directive" not in warnings and "fcdd fit papers/gla01_tl" in html
+    for record, words in ((tour.RECORD, "benchmarks.tour --record"), (how_many.RECORD, "benchmarks.how_many --record")):
+        assert (words in html) or record.exists()
