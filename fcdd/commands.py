@@ -62,8 +62,8 @@ def fit(
     from . import evaluation, learning
     from . import report as reports
 
-    wanted = {"network": network, "exposure": exposure, "epochs": epochs, "seed": seed, "device": device}
-    wanted |= {"network_options": {"weights": weights} if weights else None}
+    wanted: dict = {"network": network, "exposure": exposure, "epochs": epochs, "seed": seed, "device": device}
+    wanted["network_options"] = {"weights": weights} if weights else None
     wanted = {name: value for name, value in wanted.items() if value is not None}
     job = learning.prepare(folder, method, size, fpr, wanted, groups, outliers, masks, tile)
     for line in (job.layout, *job.said):

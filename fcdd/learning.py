@@ -8,6 +8,7 @@ import hashlib
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ class Job:
     """What is to be learnt: a detector that is not fitted yet, and its images, those with known defects last."""
 
     layout: Layout
-    detector: object
+    detector: Any
     images: pictures.Pictures
     good: int
     masks: torch.Tensor | None = None  # (N, 1, H, W)
@@ -83,8 +84,9 @@ def _defects(detector, outliers, masks) -> dict:
 def _without(layout: Layout, files) -> tuple[Layout, str]:
     """The layout with a test free of ``files``, by content, and what is said of it."""
     learnt = {hashlib.sha256(file.read_bytes()).digest() for file in files}
-    kept = [test for test in layout.tests if hashlib.sha256(test.file.read_bytes()).digest() not in learnt]
-    return replace(layout, tests=kept), f"{len(layout.tests) - len(kept)} of them test images, which are not tested"
+    kept = [k for k, file in enumerate(layout.test) if hashlib.sha256(file.read_bytes()).digest() not in learnt]
+    rest: dict = {name: [getattr(layout, name)[k] for k in kept] for name in ("test", "kinds", "masks", "names")}
+    return replace(layout, **rest), f"{len(layout.test) - len(kept)} of them test images, which are not tested"
 
 
 def grouping(how: str | None, layout) -> np.ndarray | None:

@@ -8,7 +8,6 @@ import hashlib
 import io
 import platform
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -51,7 +50,7 @@ def _histogram(detector, judged, known):
     return _figure(figures.score_histogram(anomalous, scores, detector.offset_, bins=bins))
 
 
-def _chosen(detector, judged, learnt: bool) -> list[tuple[str, str, Sequence[int]]]:
+def _chosen(detector, judged, learnt: bool) -> list[tuple[str, str, np.ndarray]]:
     """Headings, a line, and the places of the images to show."""
     order, bad, alarm = np.argsort(-judged.scores), judged.anomalous, judged.scores > -detector.offset_
     if learnt:

@@ -57,7 +57,7 @@ class Tiled(ScoreMixin, BaseEstimator):
 
     def _cut(self, images) -> torch.Tensor:
         """Tiles (n, C, tile, tile) side by side that cover the images."""
-        rows, columns = tiles.tiles(*images.shape[2:], self.tile, 0)
+        rows, columns = tiles.tiles(images.shape[2], images.shape[3], self.tile, 0)
         side, images = self.tile, images[:]
         return torch.cat([images[:, :, top : top + side, left : left + side] for top in rows for left in columns])
 
