@@ -8,6 +8,7 @@ import hashlib
 import io
 import platform
 from collections import Counter, defaultdict
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -90,7 +91,8 @@ def overview(layout) -> dict:
     """Numbers of files, their sizes and the odd ones, and files of the same content."""
     files, sizes, same = [*layout.good, *layout.test], defaultdict(list), defaultdict(list)
     for file in files:
-        sizes[pictures.size_of(file)].append(file)
+        with suppress(pictures.PictureError):  # told where it is judged
+            sizes[pictures.size_of(file)].append(file)
         same[hashlib.sha256(Path(file).read_bytes()).digest()].append(file)
     common = max(sizes, key=lambda size: len(sizes[size]), default=None)
     good = set(layout.good)

@@ -55,7 +55,7 @@ def boots_folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def model(run, boots_folder):
     path = boots_folder / "model.safetensors"
-    output = run("fit", boots_folder / "good", "--model", path, "--size", 28, "--network", "fcdd_cnn28", "--epochs", 10,
+    output = run("fit", boots_folder / "good", "--model", path, "--size", 28, "--network", "fcdd_cnn28", "--epochs", 60,
                  "--exposure", "photographs", "--device", "cpu", "--fpr", 0.1)  # fmt: skip
     assert f"{path}: 60 images; threshold" in output and "from 12 good images held out" in output
     return path
@@ -68,7 +68,7 @@ def test_without_a_command_the_help_is_shown():
 
 def test_fit_writes_a_model(model):
     detector = fcdd.FCDD.load(model)
-    assert detector.image_shape_ == (3, 28, 28) and detector.epochs == 10 and detector.seed == 0
+    assert detector.image_shape_ == (3, 28, 28) and detector.epochs == 60 and detector.seed == 0
 
 
 def test_score(run, model, boots_folder, tmp_path):

@@ -114,6 +114,6 @@ def test_a_folder_is_learnt_from(boots, tmp_path):
     for k, image in enumerate(boots.train.images[:12]):
         Image.fromarray(np.asarray(image)[0]).resize((64, 64)).save(tmp_path / f"{k}.png")
     memory = fcdd.PatchNeighbours(bank=100, device="cpu", nu=0.2).fit(tmp_path)
-    assert memory.image_shape_ == (3, 64, 64) and memory.calibration_.images == 12
+    assert memory.image_shape_ == (3, 256, 256) and memory.calibration_.images == 12
     with pytest.raises(ValueError, match="trains in no epochs"):
         memory.fit(tmp_path, checkpoint=tmp_path / "c")
