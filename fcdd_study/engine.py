@@ -126,8 +126,8 @@ def _record(trained: protocol.Trained) -> dict:
 
 
 def _refuse_changed(run: protocol.Run) -> None:
-    """Raises RuntimeError if the code behind a run is no longer what it was when this process first asked for it: of what
-    is imported late and what was imported before, no hash could speak."""
+    """Raises RuntimeError if the code behind a run is no longer what it was when this process first asked for it: some
+    was imported before the change, some after it, and no hash is that of both."""
     if not hashes.still(run):
         raise RuntimeError("its code changed while this process ran; run it again")
 
