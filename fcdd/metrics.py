@@ -147,7 +147,7 @@ def _check(anomalous, scores) -> None:
         raise ValueError(f"expected scores without NaN, found {missing}")
     found, total = sum(map(np.count_nonzero, anomalous)), sum(map(np.size, anomalous))
     if not 0 < found < total:
-        raise ValueError(f"expected nominal and anomalous samples, got {found} anomalous of {total}")
+        raise ValueError(f"expected nominal and anomalous samples, got {found} anomalous of {total}: one kind alone")
 
 
 MOVED = {"Interval", "auroc_interval", "bootstrap_interval", "paired_test", "pixel_intervals"}  # since version 0.1

@@ -309,8 +309,8 @@ def first_forward(network: nn.Module, in_channels: int, size: tuple[int, int]) -
         with torch.no_grad():
             return network.eval()(torch.zeros(2, in_channels, *size)).shape
     except RuntimeError as error:
-        told = f"the network cannot take images of {size[0]}×{size[1]} px, {in_channels} channels: {error}"
-        raise ValueError(told) from error
+        got = f"{in_channels} channels of {size[0]}×{size[1]} px ({error}); resize the images, or take another network"
+        raise ValueError(f"expected images that the network can take, got {got}") from error
     finally:
         network.train(training)
 

@@ -62,6 +62,7 @@ class PatchNeighbours(ScoreMixin, BaseEstimator):
         """
         how, X = {"held_out": held_out or 0, "folds": folds}, as_images(X)
         if held_out is None and not folds:
+            X = as_images(X)
             how = calibration.choose(int((as_labels(y, len(X)) >= 0).sum()), self.nu)
         return super().fit(X, y, masks=masks, groups=groups, **how, **watch)
 
