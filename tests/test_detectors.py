@@ -588,7 +588,7 @@ def test_bad_parameters_of_some(boots, name, options, text):
 
 @pytest.mark.parametrize("name, size", [("DeepSVDD", 16), ("Autoencoder", 20), ("FCDD", 3), ("HSC", 2)])
 def test_images_too_small(name, size):
-    with pytest.raises(ValueError, match=f"cannot take images of {size}×{size} px, 1 channels"):
+    with pytest.raises(ValueError, match=f"the network can take, got 1 channels of {size}×{size} px"):
         make(name).fit(np.random.default_rng(0).integers(0, 256, (20, 1, size, size), dtype=np.uint8))
 
 

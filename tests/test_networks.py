@@ -453,7 +453,7 @@ def test_images_that_do_not_fit(name, size):
     if name == "fcdd_cnn224":  # poolings with padding never run out of pixels
         assert networks.first_forward(networks.build(name), 1, size) == (2, 1, 1, 1)
         return
-    with pytest.raises(ValueError, match=f"cannot take images of {size[0]}×{size[1]} px, 1 channels"):
+    with pytest.raises(ValueError, match=f"the network can take, got 1 channels of {size[0]}×{size[1]} px"):
         networks.first_forward(networks.build(name), 1, size)
 
 
