@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from snakemake.logging import logger
 
-from fcdd_study import chapters, demos, grid, hashes, progress, protocol, records, slurm
+from fcdd_study import chapters, demos, grid, hashes, plan, progress, protocol, records, slurm
 
 PROFILE = config.get("profile", "quick")
 DEVICE = config.get("device", "auto")
@@ -130,7 +130,7 @@ def ablation(wildcards):
 def images(wildcards):
     """What else makes a table another one: which images, classes and seeds the profile takes."""
     entry = protocol.profile(wildcards.profile, wildcards.dataset)
-    return {key: entry[key] for key in ("train", "test", "options", "classes", "seeds")}
+    return {key: entry[key] for key in ("train", "test", "options", "classes", "seeds", "seeds_of", "size_of")}
 
 
 def only_classes(wildcards):
@@ -162,7 +162,8 @@ rule study:
 rule runs:
     input: lambda wildcards: code_of(wildcards, wildcards.method)
     output: "_build/runs/{profile}/{dataset}/{method}.csv"
-    priority: 1  # first, as chapter 08 waits for all of them
+    # In the order of the plan, and before chapters, as chapter 08 waits for all of them.
+    priority: lambda wildcards: 1 + plan.priority(wildcards.profile, wildcards.dataset, wildcards.method)
     log: "_build/logs/runs/{profile}/{dataset}/{method}.csv.txt"
     params:
         settings=lambda wildcards: protocol.settings(wildcards.profile, wildcards.method, wildcards.dataset),
@@ -179,6 +180,7 @@ rule runs:
 rule ablation:
     input: code_of_ablation
     output: "_build/ablations/{profile}/{dataset}/{name}.csv"
+    priority: lambda wildcards: plan.priority(wildcards.profile, wildcards.dataset, wildcards.name)
     log: "_build/logs/ablations/{profile}/{dataset}/{name}.csv.txt"
     params:
         settings=lambda wildcards: (
@@ -270,6 +272,7 @@ onsuccess:
     made = {str(file) for job in workflow.dag.jobs for file in job.output}
     page = "_build/html/index.html"
     print(f"done: {page if page in made else 'the records are in _build/records'}", file=sys.stderr)
+    print(plan.spent(PROFILE), file=sys.stderr)
 
 
 onerror:

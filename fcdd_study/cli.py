@@ -11,7 +11,7 @@ app = typer.Typer(no_args_is_help=True, help="Runs, records and chapters of the 
 console, complaints = Console(), Console(stderr=True)
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
-Profile = Annotated[str, typer.Option(help="smoke, quick, full or paper")]
+Profile = Annotated[str, typer.Option(help="smoke, quick, full, paper, or another one of profiles.yml")]
 
 
 @app.command("run")
@@ -163,6 +163,36 @@ def _cells(judged, profile: str) -> Table:
         values = f"{row.published:.3f}", f"{row.ours:.3f}", interval, str(row.seeds), row.verdict + more
         table.add_row(*place, *values, row.differs, row.unknown, row.reason)
     return table
+
+
+@app.command("plan")
+def study_plan(
+    profile: Profile = "full",
+    budget: Annotated[float, typer.Option(min=0, help="hours on two cores")] = 16,
+    committed: Committed = False,
+) -> None:
+    """The steps of a profile in their order, and the hours of two cores that each takes by the seconds of what is
+    recorded; then what does not fit into the budget, with its command. What is recorded and current is not run again.
+    """
+    from . import plan, records
+
+    found = plan.estimates(profile, records.COMMITTED if committed else records.FRESH)
+    table = Table(
+        "step", "data set", "runs", "current", "hours", "left", "until then", "by", title=f"plan of {profile}"
+    )
+    until, fit = plan.fitting(found, budget)
+    for row, sum_of, fits in zip(found, until, fit, strict=True):
+        part, took = row.step.part, (plan.hours(row.seconds), plan.hours(row.left))
+        names = part.dataset if part.profile == profile else f"{part.dataset} ({part.profile})"
+        numbers = [f"{each:.2f}" for each in took] + [f"{sum_of:.2f}" if fits else "–"]
+        table.add_row(row.step.title, names, str(row.runs), str(row.current), *numbers, row.basis)
+    console.print(table)
+    whole = sum(row.left for row, fits in zip(found, fit, strict=True) if fits)
+    console.print(f"{plan.hours(whole):.1f} hours of two cores are left to run, of {budget:g}", highlight=False)
+    for row in (row for row, fits in zip(found, fit, strict=True) if not fits):
+        text = f"not in it: {row.step.title} ({plan.hours(row.seconds):.2f} h): {row.step.command}"
+        console.print(text, soft_wrap=True, highlight=False, markup=False)
+    console.print(plan.spent(profile), highlight=False)
 
 
 @app.command("show")

@@ -110,7 +110,7 @@ def _record(trained: protocol.Trained) -> dict:
         "schema": records.SCHEMA_VERSION,
         "run": asdict(run) | {"id": run.id, "changes": dict(run.changes)},
         "settings": run.settings,
-        "selection": protocol.selection(run.profile, run.dataset),
+        "selection": run.selection,
         "metrics": measured,
         "history": list(getattr(model, "history_", [])),
         "images": images if outliers is None else images | {"exposure": len(outliers)},

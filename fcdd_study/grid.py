@@ -28,7 +28,8 @@ class Part(NamedTuple):
 
 
 def parts(profile: str, datasets=(), methods=(), classes=(), ablations=()) -> list[Part]:
-    """The parts of a profile with these names, one a data set; all of a kind if it names none.
+    """The parts of a profile with these names, one a data set; all of a kind if it names none, without what is marked
+    ``later``.
 
     Each data set takes the names that it knows, and one that knows none is left out. Methods or classes alone ask for
     no ablation, ablations alone for no method. Raises ValueError for a name that none of the data sets knows, and if
@@ -55,7 +56,8 @@ def parts(profile: str, datasets=(), methods=(), classes=(), ablations=()) -> li
 def _part(profile: str, dataset: str, methods, classes: list[str], ablations) -> Part:
     entry = protocol.profile(profile, dataset)
     plain = methods or ([] if ablations else entry["methods"])
-    others = ablations or ([] if methods or classes else entry["ablations"])
+    unasked = [name for name, study in entry["ablations"].items() if not study.get("later")]
+    others = ablations or ([] if methods or classes else unasked)
     part = Part(profile, dataset, [name for name in entry["methods"] if name in plain], classes, [])
     found = [name for name in entry["ablations"] if name in others and (not classes or part.ablation(name))]
     return part._replace(ablations=found)

@@ -9,7 +9,7 @@ import inspect
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,7 +68,7 @@ def profile(name: str, dataset: str | None = None) -> dict:
     dataset = known[0] if dataset is None else dataset
     if dataset not in known:
         raise ValueError(f"unknown data set {dataset!r} in profile {name}; known: {', '.join(known)}")
-    usual = {"train": None, "test": None, "options": {}, "seeds_of": {}, "methods": {}, "ablations": {}, "hours": None}
+    usual = {"train": None, "test": None, "options": {}, "seeds_of": {}, "size_of": {}, "ablations": {}, "hours": None}
     return {"dataset": dataset} | usual | PROFILES[name][dataset]
 
 
@@ -78,11 +78,6 @@ def settings(profile_name: str, method: str, dataset: str | None = None) -> dict
     if method not in methods:
         raise ValueError(f"unknown method {method!r} in profile {profile_name}; known: {', '.join(methods)}")
     return {key: _frozen(value) for key, value in methods[method].items()}
-
-
-def selection(profile_name: str, dataset: str | None = None) -> dict:
-    """Which images a profile takes: data set, number of training and of test images, options of the data set."""
-    return {key: profile(profile_name, dataset)[key] for key in ("dataset", "train", "test", "options")}
 
 
 def classes(profile_name: str, dataset: str | None = None) -> list[str]:
@@ -126,14 +121,24 @@ class Run:
     @property
     def shares(self) -> dict:
         """What it asks of its split."""
-        return METHODS[self.method].shares | {key: value for key, value in self.changes if key in OF_THE_SPLIT}
+        size = profile(self.profile, self.dataset)["size_of"].get(self.method)
+        own = METHODS[self.method].shares | ({} if size is None else {"size": _frozen(size)})
+        return own | {key: value for key, value in self.changes if key in OF_THE_SPLIT}
+
+    @property
+    def selection(self) -> dict:
+        """Which images it takes of its data set: how many, and the data set's options."""
+        entry = profile(self.profile, self.dataset)
+        size = {"size": self.shares["size"]} if "size" in self.shares else {}
+        chosen = {key: entry[key] for key in ("dataset", "train", "test")}
+        return chosen | {"options": {key: _frozen(value) for key, value in entry["options"].items()} | size}
 
     @property
     def stackable(self) -> bool:
         """Whether it can be trained at once with runs that differ only in class and seed."""
         if METHODS[self.method].module != "fcdd.detectors" or self.shares.get("defects"):
             return False
-        network = self.settings.get("network", inspect.signature(estimator(self.method)).parameters["network"].default)
+        network = self.settings.get("network", defaults(self.method)["network"])
         return not any(name in network for name in BACKBONES)
 
 
@@ -239,6 +244,13 @@ def split(profile_name: str, normal: str, dataset: str | None = None, **shares):
 def estimator(method: str):
     """What makes a method's detector, imported now: a class, or a function of fcdd_study.baselines."""
     return getattr(importlib.import_module(METHODS[method].module), METHODS[method].estimator)
+
+
+@cache
+def defaults(method: str) -> dict:
+    """The defaults of a method's constructor."""
+    parameters = inspect.signature(estimator(method)).parameters.values()
+    return {each.name: each.default for each in parameters if each.default is not each.empty}
 
 
 def detector(run: Run, device: str = "auto"):

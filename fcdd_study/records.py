@@ -88,7 +88,7 @@ def stale(record: dict) -> list[str]:
     """
     run = run_of(record)
     try:
-        wanted = {"settings": run.settings, "selection": protocol.selection(run.profile, run.dataset)}
+        wanted = {"settings": run.settings, "selection": run.selection}
     except ValueError:
         return ["profile"]
     wanted = {"schema": SCHEMA_VERSION} | json.loads(json.dumps(wanted))

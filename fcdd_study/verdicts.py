@@ -1,7 +1,5 @@
 """What the records say about the papers' numbers, cell by cell, and about each other. Taught in: chapter 08."""
 
-import inspect
-from functools import cache
 from itertools import combinations
 from typing import NamedTuple
 
@@ -170,23 +168,17 @@ def conducted(run: dict) -> dict[str, object]:
     out, if any; ``exposure``: a source's name, "defects" for labelled ones, or "none"; ``network``, ``epochs``,
     ``pretrain_epochs``: as set, or the detector's default; left out where the method has none.
     """
-    made = _defaults(run["base"]) | run["settings"]
-    made |= auto.resolve(made, (1, 28, 28))  # where the network is named, the rest does not depend on the size
+    made = protocol.defaults(run["base"]) | run["settings"]
     chosen, source = run["selection"], run["source"]
     copy = source[source.find("(") + 1 : -1] if "not the official" in source else "official"
     size = chosen.get("options", {}).get("size")
+    made |= auto.resolve(made, (3, *size) if size else (1, 28, 28))  # sizes of the small sets change nothing here
     parts = [copy] + ([" × ".join(map(str, size))] if size else [])
     parts += [f"{chosen[key]} {key}ing images" for key in ("train", "test") if chosen[key] is not None]
     labelled = protocol.METHODS[run["base"]].shares.get("defects") or run["changes"].get("defects")
     exposure = "defects" if labelled else made.get("exposure") or "none"
     kept = {key: made[key] for key in ("network", "epochs", "pretrain_epochs") if key in made}
     return {"data": ", ".join(parts), "exposure": exposure} | kept
-
-
-@cache
-def _defaults(method: str) -> dict:
-    parameters = inspect.signature(protocol.estimator(method)).parameters.values()
-    return {each.name: each.default for each in parameters if each.default is not each.empty}
 
 
 def differing(ours: list[dict], seeds: int, theirs: dict) -> tuple[list[str], list[str]]:

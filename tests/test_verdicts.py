@@ -91,7 +91,7 @@ def test_the_profile_that_follows_the_papers_differs_from_them_in_seeds_at_most(
         runs = protocol.runs("paper", [method], dataset=entry["dataset"])
         run = runs[0]
         recorded = {"base": run.method, "settings": run.settings, "changes": {}, "source": "somewhere",
-                    "selection": protocol.selection("paper", entry["dataset"])}  # fmt: skip
+                    "selection": run.selection}  # fmt: skip
         seeds = len({each.seed for each in runs})
         assert set(verdicts.differing([verdicts.conducted(recorded)], seeds, known)[0]) <= {"seeds"}, entry["source"]
         checked += 1

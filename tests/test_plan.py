@@ -1,0 +1,130 @@
+"""The plan of a profile: everything once, in its order, with hours that follow from recorded seconds."""
+
+import pytest
+
+import fcdd_study as study
+from fcdd_study import grid, plan, protocol, records
+
+
+def test_every_part_of_a_planned_profile_is_in_one_step():
+    for profile in set(plan.PLAN) & set(protocol.PROFILES):
+        listed = [step.part for step in plan.steps(profile)]
+        named = [(part.profile, part.dataset, name) for part in listed for name in (*part.methods, *part.ablations)]
+        assert len(named) == len(set(named))
+        for dataset in protocol.data_sets(profile):
+            entry = protocol.profile(profile, dataset)
+            assert {(profile, dataset, name) for name in (*entry["methods"], *entry["ablations"])} <= set(named)
+
+
+def test_a_profile_without_a_plan_goes_in_its_own_order():
+    assert [step.part.dataset for step in plan.steps("smoke")] == protocol.data_sets("smoke")
+    with pytest.raises(ValueError, match="unknown profile 'huge'"):
+        plan.steps("huge")
+
+
+def test_what_waits_is_run_when_it_is_named_only():
+    (later,) = [step for step in plan.steps("full") if step.later]
+    assert later.command == "make study PROFILE=full DATASETS=cifar10 ABLATIONS=labelled"
+    asked = {part.dataset: part.ablations for part in grid.parts("full")}
+    assert "labelled" not in asked["cifar10"] and "labelled" in asked["mnist"]
+    assert grid.parts("full", ["cifar10"], ablations=["labelled"])[0].ablations == ["labelled"]
+
+
+def test_steps_come_first_by_priority():
+    order = [
+        plan.priority("full", *place)
+        for place in (("cifar10", "fcdd"), ("cifar10", "wider"), ("fashion-mnist", "svdd"), ("mnist", "training-time"))
+    ]
+    assert order == sorted(order, reverse=True) and len(set(order)) == 4 and min(order) > 0
+    assert plan.priority("quick", "fashion-mnist-small", "unheard-of") == 0
+
+
+# ---- ablations have their controls ----
+
+
+def ablations():
+    return [
+        (profile, dataset, name)
+        for profile in protocol.PROFILES
+        for dataset in protocol.data_sets(profile)
+        for name in protocol.profile(profile, dataset)["ablations"]
+    ]
+
+
+@pytest.mark.parametrize("profile, dataset, name", ablations())
+def test_nothing_else_varies_in_an_ablation(profile, dataset, name):
+    """Each of its runs has a partner of the same class and seed that differs from it in the one setting: another value,
+    or, where there is one value, the method's own run."""
+    entry = protocol.profile(profile, dataset)
+    vary, fixed = entry["ablations"][name]["vary"], entry["ablations"][name].get("with", {})
+    assert vary not in fixed
+    runs = protocol.ablation(profile, name, dataset)
+    kinds = {(run.normal, run.seed): [] for run in runs}
+    for run in runs:
+        everything = run.settings | run.shares
+        assert vary in everything
+        kinds[run.normal, run.seed].append({key: value for key, value in everything.items() if key != vary})
+    assert all(all(one == several[0] for one in several) for several in kinds.values())
+    if min(map(len, kinds.values())) == 1:
+        assert not fixed
+        plain = protocol.runs(profile, [entry["ablations"][name]["method"]], dataset=dataset)
+        assert {(run.normal, run.seed) for run in runs} <= {(run.normal, run.seed) for run in plain}
+
+
+# ---- hours ----
+
+
+def rates(**columns):
+    import pandas as pd
+
+    row = {"base": "fcdd", "dataset": "cifar10", "settings": {"network": "fcdd_cnn32_s", "epochs": 15}, "changes": {}}
+    row |= {"seconds": 50.0, "score_seconds": 10.0, "threads": 1, "device": "cpu"}
+    return plan._rates(pd.DataFrame([row | columns]))
+
+
+def of(method="fcdd", dataset="cifar10", profile="full", changes=()):
+    return protocol.Run(dataset, protocol.classes(profile, dataset)[0], method, 0, profile, changes)
+
+
+def test_seconds_follow_from_a_record_by_epochs_and_by_what_a_network_computes():
+    small, basis = plan.seconds(of(), rates())
+    assert small == pytest.approx(60 * 60 / 15) and basis == "measured"
+    assert plan.seconds(of(), rates(threads=2))[0] == pytest.approx(2 * small)
+    wide, basis = plan.seconds(of(changes=(("network", "fcdd_cnn32"),)), rates())
+    assert basis == "scaled" and 2 < wide / small < 4  # 5×5 for 3×3
+    assert plan.seconds(of("svdd"), rates()) == (plan.UNKNOWN, "guessed")
+    assert plan.seconds(of(), rates(device="cuda")) == (plan.UNKNOWN, "guessed")
+
+
+def test_a_training_that_is_cut_costs_no_more_than_its_hours():
+    long = of(profile="check")
+    assert plan.seconds(long, rates(seconds=1e6)) == (3600 * protocol.profile("check", "cifar10")["hours"], "scaled")
+
+
+def test_products_are_those_of_the_layers():
+    expected = 32 * 32 * 32 * 27 + 16 * 16 * 64 * 288 + 8 * 8 * (128 * 576 + 128)
+    assert plan.products("fcdd_cnn32_s", 3, 32, 32) == 2 * expected
+
+
+def test_what_does_not_fit_is_left_out_and_what_comes_after_may_fit():
+    step = plan.steps("smoke")[0]
+    found = [plan.Estimate(step, 1, 0, 7200 * hours, 7200 * hours, "measured") for hours in (3, 4, 1, 0.5)]
+    found.append(found[2]._replace(step=step._replace(later=True)))
+    assert plan.fitting(found, 5) == ([3, 3, 4, 4.5, 4.5], [True, False, True, True, False])
+
+
+@pytest.mark.slow
+def test_the_full_profile_fits_into_its_hours(tmp_path):
+    """By the seconds of the records that are committed, up to what has the paper's size."""
+    found = plan.estimates("full", tmp_path)
+    _, fit = plan.fitting(found, 16)
+    last = [row.step.part.profile for row in found].index("check")
+    assert all(fit[:last]) and not any(row.current for row in found)
+
+
+def test_core_hours_are_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(records, "FRESH", tmp_path)
+    assert plan.spent("full") == "0.00 core-hours in 0 fresh records of full"
+    table = study.table(records.COMMITTED, "full").head(3).assign(seconds=3600.0, score_seconds=0.0, threads=2)
+    monkeypatch.setattr(records, "table", lambda *arguments, **named: table)
+    assert plan.spent("full") == "6.00 core-hours in 3 fresh records of full"
