@@ -17,6 +17,7 @@ from . import grid, protocol, records
 PLAN = yaml.safe_load((Path(__file__).parent / "plan.yml").read_text(encoding="utf-8"))
 CORES = 2  # of the hours that are printed
 UNKNOWN = 60.0  # seconds of a run where nothing like it is recorded
+HEAD = 20 * 4096 * 2 * 33e3  # operations of an epoch of a head on frozen features: steps, places, layers
 
 
 class Step(NamedTuple):
@@ -158,10 +159,11 @@ def work(method: str, dataset: str, settings: dict, shares: dict) -> float:
     images *= 2 if shares.get("defects") else 1 / (1 - (shares.get("labelled") or 0))
     if (network := _network(method, settings)) is None:
         return images
-    made = protocol.defaults(method) | settings
+    made, once = protocol.defaults(method) | settings, images * products(network, channels, *size)
+    if network == "fcdd_mobilenet" and made.get("exposure") in ("auto", "feature-noise"):
+        return once + HEAD * made["epochs"]
     epochs = made.get("epochs", 1) + 2 * made.get("pretrain_epochs", 0)  # there and back again
-    mirrored = 2 if method == "autoencoder" else 1
-    return epochs * images * mirrored * products(network, channels, *size)
+    return epochs * once * (2 if method == "autoencoder" else 1)
 
 
 def _network(method: str, settings: dict) -> str | None:

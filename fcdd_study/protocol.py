@@ -33,6 +33,7 @@ METHODS = {
     "hsc": Method("fcdd.detectors", "HSC"),
     "bce": Method("fcdd.detectors", "HSC"),  # the plain classifier beside it
     "fcdd": Method("fcdd.detectors", "FCDD"),
+    "fcdd-features": Method("fcdd.detectors", "FCDD"),  # as it comes: noise on frozen features
     "fcdd-semi": Method(
         "fcdd.detectors", "FCDD", {"defects": 1}
     ),  # one labelled image with its mask of each defect type
@@ -338,10 +339,11 @@ def _prepared(run: Run, device: str) -> tuple:
 def outliers(run: Run, model, shape):
     """The images that the run's detector, not yet fitted, draws outliers from for images of ``shape`` (C, H, W), or
     None: there are none, or they are made of nominal images or features."""
-    from fcdd import exposure
+    from fcdd import auto, exposure
 
     source = getattr(model, "exposure", None)
-    if source is None or source in (*exposure.PASTED, "feature-noise", "auto"):
+    source = auto.resolve(model.get_params(deep=False), tuple(shape))["exposure"] if source == "auto" else source
+    if source is None or source in (*exposure.PASTED, "feature-noise"):
         return None
     chosen = {"seed": run.seed, "limit": model.exposure_limit, "without": _frozen(model.exposure_without)}
     return _bank(source, shape[0], tuple(shape[1:]), run.settings.get(GAIN), **chosen)

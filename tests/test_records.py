@@ -81,9 +81,9 @@ def test_every_profile_can_be_built(profile, dataset):
         assert set(run.settings) <= {protocol.GAIN, *inspect.signature(protocol.estimator(run.method)).parameters}
         detector = protocol.detector(run, "cpu")
         if hasattr(detector, "network"):
-            assert detector.network in fcdd.networks.NETWORKS
+            assert detector.network in {"auto", *fcdd.networks.NETWORKS}
             exposure = detector.get_params().get("exposure")
-            assert exposure in {"photographs", "confetti", None, *datasets.names()}
+            assert exposure in {"auto", "feature-noise", "photographs", "confetti", None, *datasets.names()}
         assert run.normal in protocol.classes(profile, dataset)
     assert set(protocol.classes(profile, dataset)) <= set(datasets.classes(dataset))
 
