@@ -95,7 +95,7 @@ def test_a_part_of_a_profile_by_its_names(monkeypatch):
 
 
 @pytest.mark.parametrize("asked, text", [
-    ({"datasets": ["mnists"]}, "unknown data set .mnists. in profile smoke; known: fashion-mnist-small, textures, "),
+    ({"datasets": ["mnists"]}, "unknown data set 'mnists' in profile smoke; known: fashion-mnist-small, textures, "),
     ({"methods": ["fcdd", "fcd", "x"]}, "unknown method 'fcd', 'x' in profile smoke; known: kde, isolation-forest"),
     ({"methods": ["patches"], "datasets": [DATASET]}, "unknown method 'patches' in profile smoke; known: kde"),
     ({"classes": ["Hat"]}, "unknown class 'Hat' in profile smoke; known: T-shirt/top, Ankle boot"),

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import fcdd
 from fcdd import data, datasets
 from fcdd.datasets import DataError, fetch, idx, piped
-from fcdd_study import protocol
+from fcdd_study import make_piped, protocol
 from fcdd_study.defects import with_defects
 
 TYPES = ("bft01_tl", "brg01_rl", "fvn02_rl", "gla01_tl")
@@ -333,3 +333,37 @@ def test_the_old_way_to_list(run):
 def test_wrong_usage_ends_with_2(tmp_path):
     for arguments in (["copy", "piped-small"], ["fetch"], ["list", "--download"], ["--download"]):
         assert CliRunner().invoke(data.app, arguments).exit_code == 2
+
+
+# ---- the originals, sorted ----
+
+
+def original(clone, kind, patch, value, name="bft01_tl"):
+    folder = {"ND": "NoDefects", "D": "Defects", "GT": "Defects/GroundThruth"}[kind]
+    path = clone / "data" / f"PA_{name.upper()}" / folder / f"PA_{name.upper()}_S_{kind}_{patch}.bmp"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = np.full((8, 8, 3), value, np.uint8)
+    if kind == "GT":
+        array[:2] = 255 - value
+    Image.fromarray(array).save(path)
+
+
+def test_originals_are_sorted_by_sheet(tmp_path, monkeypatch):
+    for sheet in range(1, 7):
+        original(tmp_path / "clone", "ND", f"{sheet:02}_1", 10 * sheet)
+        original(tmp_path / "clone", "D", f"{sheet:02}_1", 10 * sheet + 5)
+        original(tmp_path / "clone", "GT", f"{sheet:02}_1", 255 * (sheet % 2))  # either way round
+    monkeypatch.setattr(datasets, "classes", lambda name: ["bft01_tl"])
+    make_piped.sort(tmp_path / "clone", tmp_path / "cache" / "piped")
+    monkeypatch.undo()
+    split = datasets.load("piped", "bft01_tl", root=tmp_path / "cache", size=(8, 8))
+    assert split.train.images[:, 0, 0, 0].tolist() == [10, 20, 30, 40] and list(split.test.groups) == ["05", "06"] * 2
+    assert split.test.images[split.test.anomalous][:, 0, 0, 0].tolist() == [55, 65]
+    assert split.test.masks[split.test.anomalous].sum((1, 2, 3)).tolist() == [16, 16]
+    assert split.test.masks[split.test.anomalous][:, :, :2].all()
+    with pytest.raises(FileNotFoundError, match="expected pictures .* in .*PA_BDP01_TL/NoDefects"):
+        make_piped.sort(tmp_path / "clone", tmp_path / "other")
+
+
+def test_the_lossless_archive_has_the_pixels_that_are_asked_for(lossless):
+    assert make_piped.pixels(piped.tree(LOSSLESS)) == make_piped.PIXELS
