@@ -3,6 +3,7 @@
 Weights: fcdd/weights, with licence and notice. Taught in: chapter 06.
 """
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,22 +11,25 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .receptive import joined_field, receptive_field, regrid
+from .receptive import ReceptiveField, joined_field, receptive_field, regrid
 
 
 class Joined(nn.Sequential):
     """A sequence of layers of which the outputs at some ``places`` count, each averaged over 3×3 of its places and
     brought to the grid of the first one, side by side: (N, C, H, W) → (N, their channels together, u, v).
 
-    Raises ValueError for places that are none, and for layers whose receptive field is not known."""
+    ``offsets``: where the weight of each field lies, if not in its middle; the field is then told so wide that it lies
+    around there. Raises ValueError for places that are none, and for layers whose receptive field is not known."""
 
-    def __init__(self, layers, places):
+    def __init__(self, layers, places, offsets=None):
         layers = list(layers)
         if not places or not 0 <= min(places) <= max(places) < len(layers):
             raise ValueError(f"expected layers from 0 to {len(layers) - 1} of the network, got {places}")
         super().__init__(*layers[: max(places) + 1])
-        self.places, smooth = tuple(places), nn.AvgPool2d(3, 1, 1)
+        self.places, self.offsets, smooth = tuple(places), offsets, nn.AvgPool2d(3, 1, 1)
         self.fields = [receptive_field(nn.Sequential(*layers[: place + 1], smooth)) for place in places]
+        if offsets is not None:
+            self.fields = [_about(field, at) for field, at in zip(self.fields, offsets, strict=True)]
         self.field = joined_field(self.fields)
 
     def forward(self, x):
@@ -41,6 +45,10 @@ class Joined(nn.Sequential):
             for maps, field in zip(others, self.fields[1:], strict=True)
         ]
         return torch.cat([first, *others], 1)
+
+
+def _about(field: ReceptiveField, offset: float) -> ReceptiveField:
+    return ReceptiveField(field.extent + 2 * math.ceil(abs(offset - field.offset)), field.stride, offset)
 
 
 class Residual(nn.Module):
@@ -85,12 +93,16 @@ def mobilenet_blocks(in_channels: int, weights: str | None = "imagenet") -> list
 
 
 DEPTHS = (6, 13)  # the last blocks of stride 8 and of stride 16: 32 and 96 channels
+# Where their weight lies, in px. The middles of their fields are 7 and 15, as padding is on the right only, the middles
+# of their cells 3.5 and 7.5: trained so, the network looks back towards its cell. Found with spots drawn on good
+# pictures (tests/test_features.py holds it): the change of the features lies there.
+OFFSETS = (5.0, 9.0)
 
 
 def fcdd_mobilenet(in_channels, weights="imagenet"):
     """Features of two depths at stride 8; a 1×1 convolution that whitens them (:mod:`fcdd.features`), at first the
     identity; a head of three. Only the head is trained."""
-    frozen = nn.Sequential(Joined(mobilenet_blocks(in_channels, weights), DEPTHS), nn.Conv2d(128, 128, 1))
+    frozen = nn.Sequential(Joined(mobilenet_blocks(in_channels, weights), DEPTHS, OFFSETS), nn.Conv2d(128, 128, 1))
     nn.init.dirac_(frozen[1].weight)
     nn.init.zeros_(frozen[1].bias)
     hidden = [layer for _ in range(2) for layer in (nn.Conv2d(128, 128, 1), nn.LeakyReLU())]

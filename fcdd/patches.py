@@ -138,7 +138,8 @@ class PatchNeighbours(ScoreMixin, BaseEstimator):
         layers = [layer for layer in network._modules.values() if layer is not None]
         own = layers[0] if isinstance(layers[0], Joined) else None
         places = self.layers or (own.places if own else LAYERS.get(name, ()))
-        kept = Joined(copy.deepcopy(list(own or layers)), places)
+        offsets = own.offsets if own and places == own.places else None
+        kept = Joined(copy.deepcopy(list(own or layers)), places, offsets)
         kept.normalisation = getattr(network, "normalisation", None)
         return kept.requires_grad_(False).eval().to(self.device_, memory_format=torch.channels_last)
 

@@ -203,3 +203,36 @@ def test_onnx_of_the_whole(fitted, split, tmp_path):
 def test_what_cannot_be_had(split, options, text):
     with pytest.raises(ValueError, match=text):
         fcdd.FCDD(**options, **QUICK).fit(split.train.images)
+
+
+# ---- heat lies where the defect is ----
+
+
+@pytest.mark.parametrize("tone", [20, 250])
+@pytest.mark.parametrize("paper", ["bft01_tl", "gla01_tl"])
+def test_features_change_where_a_spot_is_drawn(paper, tone):
+    """Each depth is placed where its weight lies, which is not the middle of its field (:data:`mobilenet.OFFSETS`)."""
+    good = datasets.load("piped-small", paper, size=(256, 256)).train.images[3]
+    centers = torch.tensor([[90.0, 150], [110, 110], [131, 97], [150, 160], [163, 121], [120, 140]])
+    rows, columns = torch.meshgrid(torch.arange(256), torch.arange(256), indexing="ij")
+    spots = (rows - centers[:, :1, None]) ** 2 + (columns - centers[:, 1:, None]) ** 2 < 36
+    images = torch.cat([good[None], torch.where(spots[:, None], tone, good)]).float() / 127.5 - 1
+    for places, offsets in (
+        ((6,), mobilenet.OFFSETS[:1]),
+        ((13,), mobilenet.OFFSETS[1:]),
+        (mobilenet.DEPTHS, mobilenet.OFFSETS),
+    ):
+        trunk = mobilenet.Joined(mobilenet.mobilenet_blocks(3), places, offsets)
+        maps = features.at_places(trunk, images)
+        change = (maps[1:] - maps[:1]).square().sum(3)
+        change = change / change.sum((1, 2), keepdim=True)
+        at = trunk.field.offset + trunk.field.stride * torch.arange(change.shape[1])
+        found = torch.stack([(change.sum(2) * at).sum(1), (change.sum(1) * at).sum(1)], 1)
+        assert (found - centers).mean(0).abs().max() < 1.5
+
+
+def test_the_memory_and_the_head_place_features_alike(fitted, split):
+    memory = fcdd.PatchNeighbours(bank=50).fit(split.train.images)
+    assert memory.network_.field == fitted.network_[0].field and memory.network_.field.offset == mobilenet.OFFSETS[0]
+    other = fcdd.PatchNeighbours(bank=50, layers=(3, 6)).fit(split.train.images)
+    assert other.network_.offsets is None

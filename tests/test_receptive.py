@@ -150,6 +150,8 @@ def test_field_of_large_networks(name):
 def test_field_of_the_backbone():
     """Two depths joined at stride 8: exactly the square that the gradient sees, at places of both kinds."""
     network = networks.build("fcdd_mobilenet", 1)
+    told = network[0].field  # around the place of its weight, and so wide that it holds the whole square
+    network[0] = mobilenet.Joined(list(network[0]), mobilenet.DEPTHS)
     for layer in list(network[0].modules()):
         for name, child in layer.named_children():
             if isinstance(child, nn.ReLU6):
@@ -157,7 +159,8 @@ def test_field_of_the_backbone():
     for parameter in network.parameters():
         nn.init.uniform_(parameter, 0.001, 0.1)
     field, x = receptive_field(network), torch.rand(1, 1, 704, 704, dtype=torch.float64, requires_grad=True)
-    assert field == (315, 8, 7.0)
+    assert field == (315, 8, 7.0) and told[1:] == (8, mobilenet.OFFSETS[0])
+    assert told.offset + (told.extent - 1) / 2 >= 7 + 157 and told.offset - (told.extent - 1) / 2 <= 7 - 157
     shallow = receptive_field(nn.Sequential(*list(network[0])[:7]))
     found = [seen(network.double(), x, *place) for place in ((42, 44), (43, 43))]
     for sides, place in zip(found, ((42, 44), (43, 43)), strict=True):
