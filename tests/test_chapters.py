@@ -56,8 +56,8 @@ CHOICES = [
     ("05_fcdd", {"method": "autoencoder", "normal": "Bag"}),
     ("05_fcdd", {"exposure": "confetti"}),
     ("07_clever_hans", {"method": "hsc", "normal": "Coat"}),
-    ("06_localisation", {"category": "gravel", "method": "hsc", "exposure": "confetti-masks"}),
-    ("09_beyond", {"category": "grass"}),
+    ("06_localisation", {"dataset": "textures", "category": "gravel", "method": "hsc", "exposure": "confetti-masks"}),
+    ("09_beyond", {"dataset": "piped-small", "category": "fvn02_rl"}),
 ]
 
 
@@ -70,6 +70,19 @@ def test_a_reader_s_choice(tmp_path, name, choice):
     source = records.ROOT / "notebooks" / f"{name}.ipynb"
     chapters.execute(source, tmp_path / "out.ipynb", {"profile": "smoke", "device": "cpu", **choice})
     assert chapters.problems(tmp_path / "out.ipynb", source) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["", "train/good"], ids=["tree", "good pictures alone"])
+def test_chapter_06_takes_any_folder(tmp_path, part):
+    """Of good pictures alone, too: some are held out, and defects drawn on them."""
+    from fcdd.datasets import piped
+
+    source, folder = records.ROOT / "notebooks" / "06_localisation.ipynb", piped.tree(piped.SMALL) / "fvn02_rl" / part
+    told = {"profile": "smoke", "device": "cpu", "dataset": str(folder)}
+    chapters.execute(source, tmp_path / "out.ipynb", told)
+    assert chapters.problems(tmp_path / "out.ipynb", source) == []
+    assert ("held out" in (tmp_path / "out.ipynb").read_text(encoding="utf-8")) == bool(part)
 
 
 @pytest.mark.parametrize("choice, text", [
