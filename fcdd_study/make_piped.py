@@ -15,7 +15,8 @@ from PIL import Image
 from fcdd import datasets
 from fcdd.datasets import fetch
 
-PIXELS = "6c8493c8f478d1eb4de0a9871594bcce74d84cb16607ea1827a3257eb26fd914"  # sha256 over the pixels of piped_8types_128.tar, see :func:`pixels`
+# sha256 over the pixels of piped_8types_128.tar, see :func:`pixels`
+PIXELS = "6c8493c8f478d1eb4de0a9871594bcce74d84cb16607ea1827a3257eb26fd914"
 KINDS = {"ND": "NoDefects", "D": "Defects", "GT": "Defects/GroundThruth"}  # spelt as there
 
 
