@@ -18,7 +18,8 @@ from rich.text import Text
 BAR = re.compile(rb"(\d+)/(\d+) \[")  # tqdm's, in the log of a job: runs done, runs to do
 NOTHING = "(nothing: it was ended before it could say why)"
 SEE_THE_LOG = "For further error details"  # what Snakemake adds to each message of a batch system
-AFTER = "At least one job did not complete successfully"  # Snakemake's last words; the report has said more
+# Snakemake's own words on failures, of which the report says more.
+AFTER = "At least one job did not complete successfully", "Exiting because a job execution failed"
 
 
 @dataclass
@@ -152,7 +153,7 @@ def follow(logger: logging.Logger, progress: Progress) -> None:
 
 def _is_for_people(record: logging.LogRecord) -> bool:
     event = getattr(record, "event", None)
-    return record.levelno >= logging.WARNING and event is None and AFTER not in str(record.msg)
+    return record.levelno >= logging.WARNING and event is None and not any(words in str(record.msg) for words in AFTER)
 
 
 def last_words(failure: Failure) -> list[str]:

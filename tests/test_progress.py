@@ -141,6 +141,7 @@ def test_snakemake_s_own_words_are_left_out_but_for_warnings_and_errors():
     logger.info("Building DAG of jobs...")
     logger.error("Error in rule runs, jobid: 1", extra={"event": "job_error"})
     logger.error("WorkflowError:\nAt least one job did not complete successfully.")
+    logger.error("Exiting because a job execution failed. Look above for error messages")
     logger.error("unknown class 'Hat'")
     logger.warning("the disk is full")
     assert told == ["unknown class 'Hat'", "the disk is full"]
