@@ -16,6 +16,7 @@ from fcdd_study import records
 
 pytestmark = pytest.mark.slow
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "scancel", "sinfo")
+STARTED = []
 DATASET = "fashion-mnist-small"
 SMALL = ("PROFILE=smoke", f"DATASETS={DATASET}", "CLASSES=Ankle boot", "CLUSTER=slurm", "DEVICE=cpu")
 
@@ -102,6 +103,14 @@ def wait_for(condition, what, seconds=60):
         time.sleep(0.5)
 
 
+@pytest.fixture(autouse=True)
+def stopped():
+    """No build outlives a test that fails."""
+    yield
+    for process in STARTED:
+        process.kill()
+
+
 @pytest.fixture(scope="module")
 def checkout(copy_project, tmp_path_factory):
     root = copy_project(tmp_path_factory.mktemp("study") / "a b")
@@ -116,7 +125,8 @@ def study(root, environment, *arguments):
     options = "ARGS=--slurm-status-command squeue --latency-wait 20 --seconds-between-status-checks 2"
     command = ["make", "-o", ".venv/.stamp", "study", *SMALL, options, *arguments]
     with (root / "said.txt").open("w") as file:
-        return subprocess.Popen(command, cwd=root, env=environment, stdout=file, stderr=subprocess.STDOUT)
+        STARTED.append(subprocess.Popen(command, cwd=root, env=environment, stdout=file, stderr=subprocess.STDOUT))
+    return STARTED[-1]
 
 
 def found(root):
@@ -129,16 +139,16 @@ def test_jobs_run_and_what_slurm_ends_is_told_with_its_reason_and_alone_runs_aga
     """A job that is cancelled while it runs has said nothing of it; Slurm has, and the report does."""
     methods = "METHODS=kde,hsc"
     running = study(checkout, slurm, methods)
-    line = ("squeue", "--noheader", "--states=RUNNING", "--format=%i %k %C")  # id, comment, cores
+    line = ("squeue", "--noheader", "--states=RUNNING", "--format=%i %C %k")  # number, cores, comment
     hsc = []
 
     def begun():
-        hsc[:] = [words.split() for words in asked(slurm, *line).splitlines() if "hsc" in words]
+        hsc[:] = [told.split() for told in asked(slurm, *line).splitlines() if told.endswith("hsc")]
         return hsc or running.poll() is not None
 
-    wait_for(begun, "hsc", 300)
+    wait_for(begun, "hsc", 900)
     assert hsc, (checkout / "said.txt").read_text()
-    (number, _, cores), *_ = hsc
+    (number, cores, *_), *_ = hsc
     assert cores == "2"  # four where the node has them
     assert asked(slurm, "scancel", number) == ""
     assert running.wait(300) != 0
