@@ -53,7 +53,7 @@ def prepare(folder, method, size, fpr, wanted, groups=None, outliers=None, masks
         said.append(f"{len(known)} images with defects to learn from, {told}")
     own = grouping(groups, layout)
     if own is not None:
-        said.append(f"{len(np.unique(own))} groups are held out as a whole (--groups none: each image by itself)")
+        said.append(f"{len(np.unique(own))} groups, each held out as a whole (--groups none: each image by itself)")
         own = np.concatenate([own, np.full(len(known), "")])
     images = replace(images, files=[*layout.good, *known])
     marked = None

@@ -27,8 +27,7 @@ PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pillow")
 def write(path: Path, detector, judged: evaluation.Judged, result: dict, layout, learnt: bool = False, said=()) -> None:
     """Writes the report of a detector on ``judged`` images of a ``layout`` with the measured ``result``; ``learnt``: of
     the very images that it learnt from, in a folder without a test."""
-    known, name = getattr(detector, "calibration_scores_", None), type(detector).__name__
-    good = judged.scores[~judged.anomalous]
+    name = type(detector).__name__
     groups = [(*of, _pictures(detector, judged, places)) for *of, places in _chosen(detector, judged, learnt)]
     data = overview(layout)
     page = Environment(loader=PackageLoader("fcdd", "."), autoescape=True).get_template("report.html")
@@ -38,15 +37,19 @@ def write(path: Path, detector, judged: evaluation.Judged, result: dict, layout,
         promise=getattr(detector, "calibration_", None), shift=result.get("shift"), settings=settings(detector),
         versions={"fcdd": fcdd_version, "Python": platform.python_version()} | {p: version(p) for p in PACKAGES},
         curve=getattr(detector, "history_", None) and _figure(figures.training_curve({name: detector.history_})),
-        histogram=_histogram(detector, judged, known if learnt or not len(good) else None),
+        histogram=_histogram(detector, judged, learnt) if judged.files else "",
         roc=_figure(figures.roc(judged.anomalous, {name: judged.scores})) if "auroc" in result else None,
     )  # fmt: skip
     path.write_text(text, encoding="utf-8")
 
 
-def _histogram(detector, judged, known):
-    """Of the judged images; where they were learnt from, of those that the threshold was calibrated on."""
-    scores, anomalous = (judged.scores, judged.anomalous) if known is None else (known, np.zeros(len(known), bool))
+def _histogram(detector, judged, learnt: bool) -> str:
+    """Of the judged images; good ones are those that the threshold was calibrated on where none others are known."""
+    known, scores, anomalous = getattr(detector, "calibration_scores_", np.zeros(0)), judged.scores, judged.anomalous
+    if learnt and len(known):
+        scores, anomalous = known, np.zeros(len(known), bool)
+    elif anomalous.all():
+        scores, anomalous = np.append(known, scores), np.append(np.zeros(len(known), bool), anomalous)
     bins = int(np.clip(len(scores) / 3, 12, 50))
     return _figure(figures.score_histogram(anomalous, scores, detector.offset_, bins=bins))
 
@@ -129,7 +132,10 @@ def warnings(detector, judged, result: dict, data: dict) -> list[str]:
 def settings(detector) -> dict:
     """A detector's parameters, what "auto" became, what it learnt from and what its threshold promises."""
     told = {"detector": type(detector).__name__} | detector.get_params(deep=False)
-    told |= {f"{name}, resolved": value for name, value in getattr(detector, "resolved_", {}).items()}
+    told |= {
+        f"{name}, resolved": value
+        for name, value in getattr(getattr(detector, "inner_", detector), "resolved_", {}).items()
+    }
     told |= {"image shape": detector.image_shape_} if hasattr(detector, "image_shape_") else {}
     told |= getattr(detector, "pictures_", {})
     told["threshold"] = f"{-detector.offset_:.6g}"

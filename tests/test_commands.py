@@ -111,7 +111,7 @@ def test_few_good_images_and_groups_are_said(folder, tmp_path):
     job = learning.prepare(few, "fcdd", 28, 0.05, {"network": "fcdd_cnn28"})
     assert job.detector.nu == pytest.approx(1 / 7) and "6 good images can keep no rate of 0.05" in job.said[0]
     job = learning.prepare(folder, "fcdd", 28, 0.1, {"network": "fcdd_cnn28"})
-    assert job.said == ["3 groups are held out as a whole (--groups none: each image by itself)"]
+    assert job.said == ["3 groups, each held out as a whole (--groups none: each image by itself)"]
     assert calibration.choose(24, 0.1, job.groups) == {"folds": 3}
 
 
