@@ -11,7 +11,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from . import hashes, protocol, records
+from . import hashes, protocol, records, resume
 
 
 def run_all(runs: list[protocol.Run], device: str = "auto", folder=records.FRESH) -> pd.DataFrame:
@@ -78,6 +78,7 @@ def _execute(wanted: list[protocol.Run], device: str, folder, **alone) -> dict[s
         for record in execute_all(wanted, device, **alone) if wanted else []:
             if not records.is_current(records.run_of(record), folder):
                 records.write(record, folder)
+            resume.forget(records.run_of(record))
     except Exception as error:
         if alone or len(protocol.group_of(wanted[0])) == 1:
             if not isinstance(error, (ValueError, OSError)):  # no message to a reader: say where it came from
@@ -98,27 +99,29 @@ def execute_all(wanted: Sequence[protocol.Run], device: str = "auto", alone: boo
     of each as soon as it is done. Raises RuntimeError if the code behind it changes meanwhile."""
     for run in wanted:
         _refuse_changed(run)
-    return (_record(trained) for trained in protocol.train(wanted, device, alone))
+    return (_record(trained) for trained in protocol.train(wanted, device, alone, resume.watched))
 
 
 def _record(trained: protocol.Trained) -> dict:
     run, data, model, outliers, seconds, stack = trained
     measured, scored = protocol.evaluate(model, data)
     _refuse_changed(run)
-    images = {"train": len(data.train), "test": len(data.test)}
+    images, history = {"train": len(data.train), "test": len(data.test)}, list(getattr(model, "history_", []))
+    seconds, cut = resume.told(run, len(history), seconds)
     return {
         "schema": records.SCHEMA_VERSION,
         "run": asdict(run) | {"id": run.id, "changes": dict(run.changes)},
         "settings": run.settings,
         "selection": run.selection,
         "metrics": measured,
-        "history": list(getattr(model, "history_", [])),
+        "history": history,
         "images": images if outliers is None else images | {"exposure": len(outliers)},
         "data": {"sha256": hashes.of_data(data, outliers), "source": _public(data.source)},
         "code": {"sha256": hashes.of_run(run), "commit": records.commit()},
         "device": str(getattr(model, "device_", "cpu")),
         "arithmetic": arithmetic(model),
         "stack": [member.id for member in stack],
+        **cut,
         "versions": records.versions(),
         "seconds": {"fit": seconds, "score": scored},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

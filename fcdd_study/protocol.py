@@ -7,7 +7,7 @@ traced to one of them and made again. Imports of PyTorch wait until something is
 import importlib
 import inspect
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
@@ -288,10 +288,13 @@ def group_of(run: Run) -> tuple[Run, ...]:
     return (run,)
 
 
-def train(wanted: Sequence[Run], device: str = "auto", alone: bool = False) -> Iterator["Trained"]:
+def train(
+    wanted: Sequence[Run], device: str = "auto", alone: bool = False, watched: Callable[[Run], dict] = lambda run: {}
+) -> Iterator["Trained"]:
     """Trains runs of one group (:func:`group_of`), and those that they share a stack with, as many at once as can be.
 
-    ``alone``: without others, for when one of them fails. Yields each as soon as it is done.
+    ``alone``: without others, for when one of them fails. ``watched``: what ``fit`` of a run that is trained alone is
+    told besides, callbacks and a checkpoint. Yields each as soon as it is done.
     """
     stackable = wanted[0].stackable
     group = group_of(wanted[0]) if stackable and not alone else wanted
@@ -300,7 +303,7 @@ def train(wanted: Sequence[Run], device: str = "auto", alone: bool = False) -> I
             began, (data, model, bank) = time.perf_counter(), _prepared(run, device)
             # Only labelled defects come with masks that say more than "nowhere".
             masks = {"masks": data.train.masks} if run.shares.get("defects") else {}
-            model.fit(data.train.images, data.train.y, **masks)
+            model.fit(data.train.images, data.train.y, **masks, **watched(run))
             yield Trained(run, data, model, bank, time.perf_counter() - began, [run])
         return
     from fcdd.many import fit_in_stacks

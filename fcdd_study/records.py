@@ -134,6 +134,7 @@ def _row(record: dict) -> dict:
     made = {"seconds": record["seconds"]["fit"], "device": record["device"], "date": record["date"]}
     names = {"method": run_of(record).label, "base": record["run"]["method"], "stale": ", ".join(stale(record))}
     made |= {"settings": record["settings"], "selection": record["selection"], "source": record["data"]["source"]}
+    made |= {"cut_epochs": record.get("cut", {}).get("epochs")}
     made |= {"exposure_images": record["images"].get("exposure"), "test_images": record["images"]["test"]}
     made |= {"score_seconds": record["seconds"]["score"], "threads": record.get("arithmetic", {}).get("threads", 1)}
     return {**record["run"], **names, **record["metrics"], **made, "code": record["code"]["sha256"][:12]}

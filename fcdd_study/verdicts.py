@@ -19,7 +19,8 @@ REASONS = records.shipped("reasons.yml")
 MEASURES = ("auroc", "pixel_auroc", "image_auroc")
 TARGETS = ("S1", "S2")  # confidences that a verdict is given on
 VERDICTS = ("reproduced", "within noise", "undecided", "not reproduced", "not run")
-PARTS = ("data", "exposure", "network", "schedule", "seeds")  # of a protocol, in which a run can differ from a paper
+# Of a protocol, in which a run can differ from a paper. Fewer images of one exposure are a part of it, not another.
+PARTS = ("data", "exposure", "part of the exposure", "network", "schedule", "seeds")
 LEVEL = 0.9  # of the interval over seeds that a verdict looks at
 BAND = 0.04  # what that interval may reach, at most this far from the published value, for "reproduced"
 NOISE = 0.03  # half its width, at most, for "within noise"
@@ -166,7 +167,8 @@ def conducted(run: dict) -> dict[str, object]:
 
     ``data``: "official" or what the loader says of a copy, with the size that images were given and the images left
     out, if any; ``exposure``: a source's name, "defects" for labelled ones, or "none"; ``network``, ``epochs``,
-    ``pretrain_epochs``: as set, or the detector's default; left out where the method has none.
+    ``pretrain_epochs``: as set, or the detector's default; left out where the method has none. A training that was cut
+    has the epochs that it came to. ``exposure_images``: how many outliers there were to draw from, if they are a set.
     """
     made = protocol.defaults(run["base"]) | run["settings"]
     chosen, source = run["selection"], run["source"]
@@ -178,6 +180,8 @@ def conducted(run: dict) -> dict[str, object]:
     labelled = protocol.METHODS[run["base"]].shares.get("defects") or run["changes"].get("defects")
     exposure = "defects" if labelled else made.get("exposure") or "none"
     kept = {key: made[key] for key in ("network", "epochs", "pretrain_epochs") if key in made}
+    counted = {"epochs": run.get("cut_epochs"), "exposure_images": run.get("exposure_images")}
+    kept |= {key: int(value) for key, value in counted.items() if value is not None and value == value}
     return {"data": ", ".join(parts), "exposure": exposure} | kept
 
 
@@ -188,6 +192,9 @@ def differing(ours: list[dict], seeds: int, theirs: dict) -> tuple[list[str], li
     learning rate, batch size and augmentation are not compared.
     """
     fields = {part: (part,) for part in PARTS} | {"schedule": ("epochs", "pretrain_epochs")}
+    fields["part of the exposure"] = ("exposure_images",)
+    if any(each.get("exposure") != theirs.get("exposure") for each in ours) or "exposure_images" not in theirs:
+        del fields["part of the exposure"]  # another exposure, or none, has no number to compare
     known = {part: [key for key in keys if key in theirs] for part, keys in fields.items()}
     ours = [{**each, "seeds": seeds} for each in ours]
     differs = [part for part, keys in known.items() if any(e.get(key) != theirs[key] for e in ours for key in keys)]

@@ -207,6 +207,7 @@ BESIDE_THE_RUN = {
     "fcdd_study/engine.py",  # asks the protocol to train and to evaluate, and writes down what comes back
     "fcdd_study/hashes.py",
     "fcdd_study/records.py",
+    "fcdd_study/resume.py",  # when a training is interrupted, of which its epochs tell
     "fcdd/moved.py",  # is asked for modules by their old names, at every import of any package
 }
 
