@@ -23,28 +23,32 @@
       const reach = Math.max(-all[Math.floor(0.005 * all.length)], all[Math.floor(0.995 * all.length)]);
       const side = { range: [-reach, reach] };
       const space = demo.axes({
-        title: "latent space", width: 340, height: 330, x: { ...side, label: "first output" }, y: { ...side, label: "second output" },
+        title: "latent space", width: 340, height: 330,
+        x: { ...side, label: "first output" }, y: { ...side, label: "second output" },
       });
       const powers = any.flatMap((kind) => kind.loss).map((loss) => Math.log10(loss));
       const range = [Math.floor(Math.min(...powers)), Math.ceil(Math.max(...powers))];
       const exponents = Array.from({ length: range[1] - range[0] + 1 }, (_, k) => range[0] + k);
       const x = { range: [0, last], label: "epoch" };
-      const name = (power) => (power >= 0 ? String(10 ** power) : `0.${"0".repeat(-power - 1)}1`);
+      const raised = (power) => [...String(power)].map((sign) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(sign)]).join("");
       const losses = demo.axes({
-        title: "loss", width: 340, height: 190, x, y: { range, label: "loss", ticks: exponents.map((e) => [e, name(e)]) },
+        title: "loss", width: 340, height: 190, x,
+        y: { range, label: "loss", ticks: exponents.map((power) => [power, `10${raised(power)}`]) },
       });
       const aurocs = demo.axes({ title: "AUROC", width: 340, height: 190, x, y: { range: [0.3, 1], label: "AUROC" } });
+      demo.panels.append(make("div", { class: "column" }, losses.svg, aurocs.svg));
       const dots = space.layer(), layers = [losses, aurocs].map((plot) => plot.layer());
-      const follow = (_, epoch) => demo.set({ epoch: Math.round(epoch) });
       const rings = [losses, aurocs].map((plot, k) => demo.drag(plot, {
         label: `${k ? "AUROC" : "Loss"} over the epochs. Arrow keys move the epoch.`, only: "x", count: () => 1,
         at: () => [state.epoch, (plot.y.range[0] + plot.y.range[1]) / 2],
-        move: (i, epoch) => follow(i, Math.abs(epoch - state.epoch) < 1 ? state.epoch + Math.sign(epoch - state.epoch) : epoch),
+        move: (_, epoch) => demo.set({ epoch: Math.round(epoch) }),
+        step: (by) => demo.set({ epoch: demo.within(state.epoch + by, 0, last) }),
       }));
 
       demo.draw = () => {
         const kind = kinds[state.kind] ?? any[0], epoch = Math.round(demo.within(state.epoch, 0, last));
-        const frame = kind.frames[epoch], points = frame.flatMap((z, i) => (i % 2 ? [] : [[z, frame[i + 1], i / 2 < data.nominal]]));
+        const frame = kind.frames[epoch];
+        const points = frame.flatMap((z, i) => (i % 2 ? [] : [[z, frame[i + 1], i / 2 < data.nominal]]));
         const [a, b] = kind.center.map((each, k) => (k ? space.py(each) : space.px(each)));
         demo.paint(dots, [
           ...points.map(([u, v, nominal]) => ["circle", {
@@ -66,8 +70,8 @@
         });
         rings.forEach((ring) => ring());
         const loss = kind.loss[epoch], auroc = kind.auroc[epoch];
-        const spread = Math.sqrt(points.reduce((sum, [u, v]) => sum + (u - kind.center[0]) ** 2 + (v - kind.center[1]) ** 2, 0)
-          / points.length);
+        const squares = points.map(([u, v]) => (u - kind.center[0]) ** 2 + (v - kind.center[1]) ** 2);
+        const spread = Math.sqrt(squares.reduce((sum, each) => sum + each) / points.length);
         demo.tell(
           `The network ${state.kind}, after `, ["epoch", epoch, String(epoch)], " epochs: loss ",
           ["loss", loss, loss.toPrecision(3)], ", AUROC ", ["auroc", auroc, auroc.toFixed(3)],

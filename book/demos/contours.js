@@ -1,52 +1,51 @@
-// Level lines of a function in the plane, by marching squares, as paths on axes.
+// Level lines of a function in the plane, by marching squares, as paths on axes. Plain loops over numbers: they run in
+// each frame of a drag, before the browser has had time to make much of them.
 (() => {
   "use strict";
+  const short = (pixel) => Math.round(10 * pixel) / 10;
 
-  // The function at count x count places, spread over the axes.
+  // The function f(x, y) at count x count places, spread over the axes, row by row.
   function grid(plot, count, f) {
     const spread = ([low, high]) => Array.from({ length: count }, (_, i) => low + (high - low) * i / (count - 1));
-    const xs = spread(plot.x.range), ys = spread(plot.y.range);
-    return { us: xs.map(plot.px), vs: ys.map(plot.py), values: ys.map((y) => xs.map((x) => f([x, y]))) };
+    const xs = spread(plot.x.range), ys = spread(plot.y.range), values = new Float64Array(count * count);
+    for (let j = 0; j < count; j++) for (let i = 0; i < count; i++) values[j * count + i] = f(xs[i], ys[j]);
+    return { us: xs.map(plot.px), vs: ys.map(plot.py), values, count };
   }
 
-  // Where along the edge from value a to value b the level lies, as a share; NaN if it does not.
-  const cut = (a, b, level) => ((a > level) === (b > level) ? NaN : (level - a) / (b - a));
-
-  function lines({ us, vs, values }, level) {
-    const parts = [];
-    for (let j = 0; j + 1 < vs.length; j++) {
-      for (let i = 0; i + 1 < us.length; i++) {
-        const [a, b, c, d] = [values[j][i], values[j][i + 1], values[j + 1][i + 1], values[j + 1][i]];
-        if (Math.min(a, b, c, d) > level || Math.max(a, b, c, d) <= level) continue;
-        const wide = us[i + 1] - us[i], high = vs[j + 1] - vs[j];
-        const met = [
-          [us[i] + cut(a, b, level) * wide, vs[j]], [us[i + 1], vs[j] + cut(b, c, level) * high],
-          [us[i] + cut(d, c, level) * wide, vs[j + 1]], [us[i], vs[j] + cut(a, d, level) * high],
-        ].filter(([u, v]) => Number.isFinite(u + v)).map(([u, v]) => `${u.toFixed(1)} ${v.toFixed(1)}`);
-        for (let k = 0; k + 1 < met.length; k += 2) parts.push(`M${met[k]}L${met[k + 1]}`);
+  function lines({ us, vs, values, count }, level) {
+    let path = "", met = 0;
+    const add = (u, v) => { path += `${met++ % 2 ? "L" : "M"}${short(u)} ${short(v)}`; };
+    for (let j = 0; j + 1 < count; j++) {
+      for (let i = 0; i + 1 < count; i++) {
+        const k = j * count + i, a = values[k], b = values[k + 1], c = values[k + count + 1], d = values[k + count];
+        const over = (a > level) + (b > level) + (c > level) + (d > level);
+        if (over === 0 || over === 4) continue;
+        const u = us[i], v = vs[j], wide = us[i + 1] - u, high = vs[j + 1] - v;
+        if (a > level !== b > level) add(u + wide * (level - a) / (b - a), v);
+        if (b > level !== c > level) add(u + wide, v + high * (level - b) / (c - b));
+        if (d > level !== c > level) add(u + wide * (level - d) / (c - d), v + high);
+        if (a > level !== d > level) add(u, v + high * (level - a) / (d - a));
       }
     }
-    return parts.join("");
+    return path;
   }
 
   // What lies below the level, as strips, one for each row of the grid.
-  function inside({ us, vs, values }, level) {
-    const high = Math.abs(vs[1] - vs[0]).toFixed(2), parts = [];
-    const strip = (from, to, top) => {
-      parts.push(`M${from.toFixed(1)} ${top}H${to.toFixed(1)}v${high}H${from.toFixed(1)}Z`);
-    };
-    values.forEach((row, j) => {
-      const top = (vs[j] - Number(high) / 2).toFixed(1);
-      let from = row[0] <= level ? us[0] : NaN;
-      for (let i = 0; i + 1 < us.length; i++) {
-        const met = us[i] + cut(row[i], row[i + 1], level) * (us[i + 1] - us[i]);
-        if (Number.isNaN(met)) continue;
-        if (!Number.isNaN(from)) strip(from, met, top);
-        from = Number.isNaN(from) ? met : NaN;
+  function inside({ us, vs, values, count }, level) {
+    const high = short(Math.abs(vs[1] - vs[0]));
+    let path = "";
+    for (let j = 0; j < count; j++) {
+      const row = j * count, top = short(vs[j] - high / 2);
+      let from = values[row] <= level ? us[0] : NaN;
+      for (let i = 0; i < count; i++) {
+        const a = values[row + i], b = i + 1 < count ? values[row + i + 1] : Infinity; // the edge ends what is open
+        if (a > level === b > level) continue;
+        const met = us[i] + (b < Infinity ? (us[i + 1] - us[i]) * (level - a) / (b - a) : 0);
+        if (a <= level) path += `M${short(from)} ${top}H${short(met)}v${high}H${short(from)}Z`;
+        from = met;
       }
-      if (!Number.isNaN(from)) strip(from, us.at(-1), top);
-    });
-    return parts.join("");
+    }
+    return path;
   }
 
   window.fcddDemos.contours = { grid, lines, inside };

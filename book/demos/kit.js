@@ -103,8 +103,8 @@
   }
 
   // Handles on axes: the one nearest to mouse or finger is dragged; arrow keys move the chosen one (Shift: finely),
-  // Page Up and Page Down choose. handles: {count(), at(i) -> [x, y], move(i, x, y), label, only: "x" for lines}.
-  // Returns what redraws the ring around the chosen one.
+  // Page Up and Page Down choose. handles: {count(), at(i) -> [x, y], move(i, x, y), label}, and if wanted
+  // only: "x" for lines and step(by, fine), what an arrow key does. Returns what redraws the ring around the chosen one.
   const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
   function drag(plot, handles) {
@@ -154,6 +154,7 @@
       const steps = event.shiftKey ? 200 : 40, [a, b] = handles.at(chosen);
       const step = (side) => (side.range[1] - side.range[0]) / steps;
       if (turn) chosen = (chosen + turn + handles.count()) % handles.count();
+      else if (handles.step) handles.step(arrow[0] + arrow[1], event.shiftKey);
       else move(chosen, a + arrow[0] * step(x), b + arrow[1] * step(y));
       show();
     });

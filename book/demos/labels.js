@@ -3,42 +3,57 @@
   "use strict";
   const LEAK = 0.01;
 
-  // Two layers without biases: z = second * leaky(first * x); weights as [out][in].
-  function forward([first, second], x) {
-    const before = first.map(([a, b]) => a * x[0] + b * x[1]), hidden = before.map((each) => (each > 0 ? each : LEAK * each));
-    return { before, hidden, z: second.map((row) => row.reduce((sum, weight, k) => sum + weight * hidden[k], 0)) };
+  // Two layers without biases from 2 features over ``width`` hidden units to 2 outputs; all weights in one list, the
+  // first layer's by unit, then the second's by output. The score is the squared distance of the output to the center.
+  function network(weights, center) {
+    const width = weights.length / 4, hidden = new Float64Array(width);
+    const forward = (x, y) => {
+      let u = -center[0], v = -center[1];
+      for (let k = 0; k < width; k++) {
+        const before = weights[2 * k] * x + weights[2 * k + 1] * y;
+        hidden[k] = before > 0 ? before : LEAK * before;
+        u += weights[2 * width + k] * hidden[k];
+        v += weights[3 * width + k] * hidden[k];
+      }
+      return [u, v];
+    };
+    const score = (x, y) => {
+      const [u, v] = forward(x, y);
+      return u * u + v * v;
+    };
+    return { width, hidden, forward, score };
   }
 
-  const squared = (z, center) => (z[0] - center[0]) ** 2 + (z[1] - center[1]) ** 2;
-  // Deep SAD: d if unlabelled, eta / d if a labelled anomaly; the library adds 1e-6 there.
-  const loss = (d, labelled, eta) => (labelled ? eta / (d + 1e-6) : d);
-  const slope = (d, labelled, eta) => (labelled ? -eta / (d + 1e-6) ** 2 : 1);
-
-  function train({ weights, center, steps, rate }, points, labelled, eta) {
-    const all = [...points.map((x) => [x, false]), ...labelled.map((x) => [x, true])];
-    const now = structuredClone(weights), zeros = () => now.map((layer) => layer.map((row) => row.map(() => 0)));
-    const mean = zeros(), square = zeros();
+  // Deep SAD: d if unlabelled, eta / d if a labelled anomaly, to which the library adds 1e-6; by all points at once.
+  function train({ weights: start, center, steps, rate }, points, labelled, eta) {
+    const weights = Float64Array.from(start.flat(2)), all = [...points, ...labelled];
+    const [gradient, mean, square] = [0, 1, 2].map(() => new Float64Array(weights.length));
+    const { width, hidden, forward, score } = network(weights, center);
     for (let step = 1; step <= steps; step++) {
-      const gradient = zeros();
-      for (const [x, known] of all) {
-        const { before, hidden, z } = forward(now, x), pull = slope(squared(z, center), known, eta) / all.length;
-        const back = z.map((each, k) => 2 * pull * (each - center[k])); // the loss by each output
-        for (let k = 0; k < hidden.length; k++) {
-          const inner = (back[0] * now[1][0][k] + back[1] * now[1][1][k]) * (before[k] > 0 ? 1 : LEAK);
-          gradient[1][0][k] += back[0] * hidden[k];
-          gradient[1][1][k] += back[1] * hidden[k];
-          gradient[0][k][0] += inner * x[0];
-          gradient[0][k][1] += inner * x[1];
+      gradient.fill(0);
+      for (let i = 0; i < all.length; i++) {
+        const [x, y] = all[i], [u, v] = forward(x, y), d = u * u + v * v;
+        const slope = (i < points.length ? 1 : -eta / (d + 1e-6) ** 2) / all.length; // of the loss by d
+        for (let k = 0; k < width; k++) {
+          gradient[2 * width + k] += 2 * slope * u * hidden[k];
+          gradient[3 * width + k] += 2 * slope * v * hidden[k];
+          const back = 2 * slope * (u * weights[2 * width + k] + v * weights[3 * width + k]);
+          const inner = hidden[k] > 0 ? back : LEAK * back;
+          gradient[2 * k] += inner * x;
+          gradient[2 * k + 1] += inner * y;
         }
       }
-      now.forEach((layer, l) => layer.forEach((row, i) => row.forEach((_, j) => { // Adam
-        const g = gradient[l][i][j], m = mean[l][i][j] = 0.9 * mean[l][i][j] + 0.1 * g;
-        const v = square[l][i][j] = 0.999 * square[l][i][j] + 0.001 * g * g;
-        row[j] -= rate * (m / (1 - 0.9 ** step)) / (Math.sqrt(v / (1 - 0.999 ** step)) + 1e-8);
-      })));
+      for (let k = 0; k < weights.length; k++) { // Adam
+        mean[k] = 0.9 * mean[k] + 0.1 * gradient[k];
+        square[k] = 0.999 * square[k] + 0.001 * gradient[k] ** 2;
+        weights[k] -= rate * (mean[k] / (1 - 0.9 ** step)) / (Math.sqrt(square[k] / (1 - 0.999 ** step)) + 1e-8);
+      }
     }
-    const score = (x) => squared(forward(now, x).z, center);
-    return { score, loss: all.reduce((sum, [x, known]) => sum + loss(score(x), known, eta), 0) / all.length };
+    const loss = all.reduce((sum, [x, y], i) => {
+      const d = score(x, y);
+      return sum + (i < points.length ? d : eta / (d + 1e-6));
+    }, 0) / all.length;
+    return { score, loss };
   }
 
   window.fcddDemos.figure("labels", {
@@ -58,7 +73,7 @@
         x: { range: data.x, label: "first feature" }, y: { range: data.y, label: "second feature" },
       });
       const [plane, marks] = [plot.layer(), plot.layer()];
-      const label = "Unlabelled points and labelled anomalies. Arrow keys move the chosen one, Page Up and Page Down choose.";
+      const label = "Unlabelled points and labelled anomalies. Page Up and Page Down choose one, arrow keys move it.";
       const ring = demo.drag(plot, {
         label, count: () => Math.max(1, labelled().length), at: (i) => labelled()[i] ?? [NaN, NaN],
         move: (i, x, y) => {
@@ -68,9 +83,10 @@
       });
 
       demo.draw = () => {
-        const known = labelled(), fitted = train(data, data.points, known, state.eta), scores = data.points.map(fitted.score);
+        const known = labelled(), { score, loss } = train(data, data.points, known, state.eta);
+        const scores = data.points.map(([x, y]) => score(x, y));
         const level = [...scores].sort((a, b) => a - b)[Math.floor(0.9 * scores.length) - 1];
-        const seen = grid(plot, 80, fitted.score);
+        const seen = grid(plot, 72, score);
         demo.paint(plane, [
           ["path", { class: "tint", d: inside(seen, level) }],
           ...[4, 16].map((more) => ["path", { class: "line thin", d: lines(seen, more * level) }]),
@@ -79,19 +95,21 @@
         const at = ([x, y]) => [plot.px(x), plot.py(y)];
         demo.paint(marks, [
           ...data.points.map(at).map(([cx, cy]) => ["circle", { cx, cy, r: 4, class: "nominal edge" }]),
-          ...data.unseen.map(at).map(([x, y]) => ["path", { class: "line soft", d: `M${x - 3.5} ${y - 3.5}l7 7m0 -7l-7 7` }]),
+          ...data.unseen.map(at).map(([x, y]) => [
+            "path", { class: "line soft", d: `M${x - 3.5} ${y - 3.5}l7 7m0 -7l-7 7` },
+          ]),
           ...known.map(at).map(([x, y]) => ["path", {
             class: "anomalous edge", d: `M${x - 8} ${y + 6}L${x} ${y - 8}L${x + 8} ${y + 6}Z`,
           }]),
         ]);
         ring();
-        const outside = (points) => points.filter((point) => fitted.score(point) > level).length;
+        const outside = (points) => points.filter(([x, y]) => score(x, y) > level).length;
         const [of_known, of_unseen] = [outside(known), outside(data.unseen)];
         demo.tell(
           "The outline holds nine of ten unlabelled points (blue). Outside lie ",
           ["known", of_known, String(of_known)], ` of ${known.length} labelled anomalies (triangles) and `,
-          ["unseen", of_unseen, String(of_unseen)], ` of ${data.unseen.length} that nobody labelled (crosses). Loss after `,
-          `${data.steps} steps: `, ["loss", fitted.loss, fitted.loss.toPrecision(4)], ".",
+          ["unseen", of_unseen, String(of_unseen)], ` of ${data.unseen.length} that nobody labelled (crosses). `,
+          `Loss after ${data.steps} steps: `, ["loss", loss, loss.toPrecision(4)], ".",
         );
       };
     },

@@ -59,7 +59,8 @@
       const pictures = {};
       for (const [name, parts] of Object.entries(data.pictures)) {
         const [image, mask, heat] = ["image", "mask", "heat"].map((part) => Array.from(bytes(parts[part])));
-        pictures[name] = { image: image.map((grey) => grey / 255), mask: mask.map(Boolean), heat, defects: regions(mask, size) };
+        const shown = { image: image.map((grey) => grey / 255), mask: mask.map(Boolean), heat };
+        pictures[name] = { ...shown, defects: regions(mask, size) };
       }
       const all = Object.values(pictures);
       const nominal = all.flatMap(({ mask, heat }) => heat.filter((_, i) => !mask[i]));
@@ -68,7 +69,10 @@
         share(nominal, level), defects.reduce((sum, values) => sum + share(values, level), 0) / defects.length,
       ];
       const curve = Array.from({ length: 257 }, (_, k) => rates(255 - k)), aupro = areaUpTo(curve, LIMIT);
-      const levelOf = (rate) => 255 - curve.reduce((best, [x], k) => (Math.abs(x - rate) < Math.abs(curve[best][0] - rate) ? k : best), 0);
+      const levelOf = (rate) => {
+        const away = curve.map(([x]) => Math.abs(x - rate));
+        return demo.within(255 - away.indexOf(Math.min(...away)), 0, 254);
+      };
       if (state.level < 0) state.level = levelOf(0.05);
       demo.buttons("Picture", Object.fromEntries(Object.keys(pictures).map((name) => [name, { picture: name }])));
       demo.buttons("Threshold", {
@@ -88,18 +92,19 @@
         y: { range: [0, 1], label: "covered: mean over defects" },
       });
       demo.paint(plot.layer(), [
-        ["rect", { class: "tint", x: plot.px(0), y: plot.py(1), width: plot.px(LIMIT) - plot.px(0), height: plot.py(0) - plot.py(1) }],
+        ["rect", {
+          class: "tint", x: plot.px(0), y: plot.py(1), width: plot.px(LIMIT) - plot.px(0),
+          height: plot.py(0) - plot.py(1),
+        }],
         ["path", { class: "line bold nominal", d: plot.path(curve) }],
       ]);
       const point = plot.layer();
       const ring = demo.drag(plot, {
         label: "False alarms against what is covered. Arrow keys move the threshold.", count: () => 1,
         at: () => rates(state.level),
-        move: (_, x, y) => {
-          const [a, b] = rates(state.level), near = levelOf(x);
-          const up = x + y > a + b ? -1 : 1; // along the curve: up and right means a lower threshold
-          demo.set({ level: demo.within(near === state.level ? state.level + up : near, 0, 254) });
-        },
+        move: (_, x) => demo.set({ level: levelOf(x) }),
+        // Along the curve, up and right, the threshold falls.
+        step: (by, fine) => demo.set({ level: demo.within(state.level - (fine ? 1 : 5) * by, 0, 254) }),
       });
 
       demo.draw = () => {
@@ -124,9 +129,9 @@
         });
         demo.tell(
           "In this picture the threshold ", ["level", level, String(level)], " covers ", ...each, " of its defect",
-          parts.length > 1 ? "s" : "", " and raises ", ["spots", spots, String(spots)], " false spots. Over all pictures: ",
-          ["false", rate, percent(rate)], " of the nominal pixels are false alarms, ", ["covered", covered, percent(covered)],
-          " of a defect is covered on average. AUPRO up to 30 % false alarms (tinted): ",
+          parts.length > 1 ? "s" : "", " and raises ", ["spots", spots, String(spots)], " false spots. ",
+          "Over all pictures: ", ["false", rate, percent(rate)], " of the nominal pixels are false alarms, ",
+          ["covered", covered, percent(covered)], " of a defect is covered on average. AUPRO up to 30 % false alarms (tinted): ",
           ["aupro", aupro, aupro.toFixed(3)], ".",
         );
       };

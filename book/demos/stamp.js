@@ -9,7 +9,9 @@
     begin(demo) {
       const { data, state } = demo, { cnn28, bytes } = window.fcddDemos;
       const pictures = {};
-      for (const [name, text] of Object.entries(data.pictures)) pictures[name] = Array.from(bytes(text), (grey) => grey / 255);
+      for (const [name, text] of Object.entries(data.pictures)) {
+        pictures[name] = Array.from(bytes(text), (grey) => grey / 255);
+      }
       const inked = [...data.letters.keys()].filter((i) => data.letters[i] > 0);
       const columns = inked.map((i) => i % SIDE), rows = inked.map((i) => Math.floor(i / SIDE));
       const box = { x: Math.min(...columns), y: Math.min(...rows) };
@@ -20,15 +22,17 @@
       });
       demo.buttons("Picture", Object.fromEntries(Object.keys(pictures).map((name) => [name, { picture: name }])));
       demo.buttons("Mark", {
-        none: { mark: 0 }, "in its corner": place(0, 0), "in the middle": place(5, -9), "in the other corner": place(99, -99),
+        none: { mark: 0 }, "in its corner": place(0, 0), "in the middle": place(5, -9),
+        "in the other corner": place(99, -99),
       });
       const left = demo.picture({
-        columns: SIDE, rows: SIDE, label: "The picture with the mark. Drag the mark, or move it with the arrow keys; Space takes it off.",
+        columns: SIDE, rows: SIDE,
+        label: "The picture with the mark. Drag it, or move it with the arrow keys; Space takes it off.",
         caption: "the picture: drag the mark",
       });
       const heats = Object.keys(data.networks).map((name) => demo.picture({
-        columns: SIDE, rows: SIDE, label: `Heatmap of the network that ${name}.`, caption: `heatmap; this network ${name}`,
-        colours: data.colours, top: data.top,
+        columns: SIDE, rows: SIDE, label: `Heatmap of the network that ${name}.`,
+        caption: `heatmap; this network ${name}`, colours: data.colours, top: data.top,
       }));
       Object.assign(left.frame.style, { touchAction: "none", cursor: "grab" });
       left.frame.setAttribute("tabindex", 0);
@@ -61,6 +65,7 @@
         return result;
       }
 
+      const before = {}; // scores without the mark, by picture and network
       demo.draw = () => {
         const { right, down } = place(Math.round(state.right), Math.round(state.down));
         const clean = pictures[state.picture] ?? Object.values(pictures)[0];
@@ -69,12 +74,13 @@
         demo.paint(left.over, state.mark
           ? [["rect", { ...box, x: box.x + right, y: box.y + down, class: "brush" }]] : []);
         const parts = Object.entries(data.networks).flatMap(([name, network], k) => {
-          const { score, heat } = cnn28(shown, network), before = cnn28(clean, network).score;
+          const { score, heat } = cnn28(shown, network);
+          const unmarked = before[`${state.picture} ${k}`] ??= cnn28(clean, network).score;
           heats[k].show(heat);
           const [rest, ours] = data.medians[name];
           return [
             `${k ? " " : ""}The network that ${name}: score `, [name, score, score.toFixed(3)], `, without the mark `,
-            [`${name}, before`, before, before.toFixed(3)],
+            [`${name}, before`, unmarked, unmarked.toFixed(3)],
             ` (medians: ${rest.toFixed(3)} for the rest, ${ours.toFixed(3)} for the class).`,
           ];
         });

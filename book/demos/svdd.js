@@ -28,13 +28,19 @@
   }
 
   function sphere(points, nu, gamma) {
-    const kernel = ([a, b], [c, d]) => Math.exp(-gamma * ((a - c) ** 2 + (b - d) ** 2));
-    const C = 1 / (nu * points.length), alpha = solve(points.map((p) => points.map((q) => kernel(p, q))), C);
-    const held = points.map((point, i) => [point, alpha[i]]).filter(([, weight]) => weight > 0);
-    const product = (p) => held.reduce((sum, [q, weight]) => sum + weight * kernel(p, q), 0);
-    const center = held.reduce((sum, [p, weight]) => sum + weight * product(p), 0); // its squared length
-    const distance = (p) => 1 - 2 * product(p) + center;
-    const all = points.map(distance), open = all.filter((_, i) => alpha[i] < C);
+    const C = 1 / (nu * points.length), us = points.map(([u]) => u), vs = points.map(([, v]) => v);
+    const alpha = solve(points.map(([x, y]) => us.map((u, i) => (
+      Math.exp(-gamma * ((x - u) ** 2 + (y - vs[i]) ** 2))
+    ))), C);
+    const held = [...points.keys()].filter((i) => alpha[i] > 0);
+    const product = (x, y) => {
+      let sum = 0;
+      for (const i of held) sum += alpha[i] * Math.exp(-gamma * ((x - us[i]) ** 2 + (y - vs[i]) ** 2));
+      return sum;
+    };
+    const center = held.reduce((sum, i) => sum + alpha[i] * product(us[i], vs[i]), 0); // its squared length
+    const distance = (x, y) => 1 - 2 * product(x, y) + center;
+    const all = points.map(([x, y]) => distance(x, y)), open = all.filter((_, i) => alpha[i] < C);
     const square = (open.length ? Math.max(...open) : Math.min(...all)) * (1 + 1e-9); // R^2, as the library takes it
     return { alpha, distance, square, farthest: 1 + center, outside: all.map((each) => each > square) };
   }
@@ -69,7 +75,7 @@
 
       demo.draw = () => {
         const all = points(), { alpha, distance, square, farthest, outside } = sphere(all, state.nu, state.gamma);
-        const grid = window.fcddDemos.contours.grid(plot, 90, distance);
+        const grid = window.fcddDemos.contours.grid(plot, 72, distance);
         const levels = [0.25, 0.5, 0.75].map((share) => square + share * (farthest - square));
         demo.paint(plane, [
           ["path", { class: "tint", d: inside(grid, square) }],
