@@ -14,6 +14,7 @@ from bs4 import BeautifulSoup
 from scipy import ndimage
 
 import fcdd
+from benchmarks import demos as timing
 from fcdd import metrics, networks, objectives, receptive
 from fcdd.augment import as_float, as_uint8
 from fcdd_study import demos, protocol
@@ -188,6 +189,11 @@ def test_an_unknown_figure_cannot_be_written(tmp_path):
 def test_a_state_that_cannot_be_read_is_passed_over(show):
     broken = show("svdd", "nu=much&points=1,x&preset=nowhere&unknown=1").numbers()
     assert broken == show("svdd").numbers()
+
+
+def test_the_benchmark_sees_each_answer_to_a_drag(show):
+    told, took = timing.answers(show("delta").page, "delta")
+    assert len(told) == len(took) == timing.DRAGS and min(told) > 0 and min(took) > 0
 
 
 # ---- 00: a threshold on two groups ----

@@ -6,6 +6,7 @@
     begin(demo) {
       const { data, state, make } = demo, kinds = data.kinds;
       const any = Object.values(kinds), last = any[0].loss.length - 1;
+      demo.known("kind", Object.keys(kinds));
       demo.buttons("Network", Object.fromEntries(Object.keys(kinds).map((name) => [name, { kind: name }])));
       demo.slider({ key: "epoch", label: "epoch", min: 0, max: last, step: 1 });
       const player = make("button", { type: "button", "data-player": "" }, "play");
@@ -46,7 +47,7 @@
       }));
 
       demo.draw = () => {
-        const kind = kinds[state.kind] ?? any[0], epoch = Math.round(demo.within(state.epoch, 0, last));
+        const kind = kinds[state.kind], epoch = Math.round(demo.within(state.epoch, 0, last));
         const frame = kind.frames[epoch];
         const points = frame.flatMap((z, i) => (i % 2 ? [] : [[z, frame[i + 1], i / 2 < data.nominal]]));
         const [a, b] = kind.center.map((each, k) => (k ? space.py(each) : space.px(each)));

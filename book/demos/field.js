@@ -22,6 +22,7 @@
       for (const [side, text] of Object.entries(data.pictures)) {
         pictures[side] = Array.from(bytes(text), (grey) => grey / 255);
       }
+      demo.known("network", Object.keys(data.networks));
       demo.buttons("Network", Object.fromEntries(Object.keys(data.networks).map((name) => [name, { network: name }])));
       demo.slider({
         key: "sigma", label: "σ of the Gaussian, px", min: 0.4, max: 6, step: 0.1, format: (sigma) => sigma.toFixed(1),
@@ -64,7 +65,7 @@
       }
 
       demo.draw = () => {
-        const network = data.networks[state.network] ?? Object.values(data.networks)[0];
+        const network = data.networks[state.network];
         if (shown !== network) build(shown = network);
         const { extent, stride, offset } = receptiveField(network.layers), { size, map: cells } = network;
         const [row, column] = [state.row, state.column].map((each) => demo.within(Math.round(each), 0, cells - 1));

@@ -104,7 +104,7 @@
 
   // Handles on axes: the one nearest to mouse or finger is dragged; arrow keys move the chosen one (Shift: finely),
   // Page Up and Page Down choose. handles: {count(), at(i) -> [x, y], move(i, x, y), label}, and if wanted
-  // only: "x" for lines and step(by, fine), what an arrow key does. Returns what redraws the ring around the chosen one.
+  // only: "x" for lines and step(by, fine), what an arrow key does. Returns what redraws the chosen one's ring.
   const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
   function drag(plot, handles) {
@@ -251,6 +251,9 @@
             button.setAttribute("aria-pressed", same);
           });
         }
+      },
+      known(key, names) { // a name in the address that the figure does not have gives way to the first
+        if (!names.includes(state[key])) state[key] = names[0];
       },
       tell(...parts) { // texts, and numbers as [name, value, text]
         told.replaceChildren(...parts.map((part) => (Array.isArray(part)

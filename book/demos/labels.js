@@ -62,7 +62,8 @@
     begin(demo) {
       const { data, state } = demo, { grid, lines, inside } = window.fcddDemos.contours;
       const presets = { ...data.presets, "no labels": [] };
-      const preset = () => presets[state.preset] ?? presets["five on one side"];
+      demo.known("preset", Object.keys(presets));
+      const preset = () => presets[state.preset];
       const labelled = () => (state.moved.length === 2 * preset().length
         ? preset().map((_, i) => state.moved.slice(2 * i, 2 * i + 2)) : preset());
       const choices = Object.keys(presets).map((name) => [name, { preset: name, moved: [] }]);

@@ -74,6 +74,7 @@
         return demo.within(255 - away.indexOf(Math.min(...away)), 0, 254);
       };
       if (state.level < 0) state.level = levelOf(0.05);
+      demo.known("picture", Object.keys(pictures));
       demo.buttons("Picture", Object.fromEntries(Object.keys(pictures).map((name) => [name, { picture: name }])));
       demo.buttons("Threshold", {
         "1 % false alarms": { level: levelOf(0.01) }, "5 %": { level: levelOf(0.05) }, "30 %": { level: levelOf(0.3) },
@@ -108,7 +109,7 @@
       });
 
       demo.draw = () => {
-        const { image, mask, heat, defects: parts } = pictures[state.picture] ?? all[0], { level } = state;
+        const { image, mask, heat, defects: parts } = pictures[state.picture], { level } = state;
         const above = heat.map((value) => value > level), pixels = [...heat.keys()].filter((i) => above[i]);
         left.show(image);
         right.show(heat);
@@ -131,7 +132,8 @@
           "In this picture the threshold ", ["level", level, String(level)], " covers ", ...each, " of its defect",
           parts.length > 1 ? "s" : "", " and raises ", ["spots", spots, String(spots)], " false spots. ",
           "Over all pictures: ", ["false", rate, percent(rate)], " of the nominal pixels are false alarms, ",
-          ["covered", covered, percent(covered)], " of a defect is covered on average. AUPRO up to 30 % false alarms (tinted): ",
+          ["covered", covered, percent(covered)], " of a defect is covered on average. ",
+          "AUPRO up to 30 % false alarms (tinted): ",
           ["aupro", aupro, aupro.toFixed(3)], ".",
         );
       };

@@ -17,6 +17,7 @@
     state: { objective: "hsc", distance: 1 },
     begin(demo) {
       const { data, state } = demo, least = 0.05;
+      demo.known("objective", Object.keys(OBJECTIVES));
       demo.buttons("Objective", { HSC: { objective: "hsc" }, "Deep SAD": { objective: "deep-sad" } });
       demo.buttons("Sample", {
         "at the center": { distance: least }, "close to it": { distance: 0.5 }, "far away": { distance: 3.5 },
@@ -40,7 +41,7 @@
       const all = Array.from({ length: 400 }, (_, k) => (k + 1) * data.reach / 400);
 
       demo.draw = () => {
-        const objective = OBJECTIVES[state.objective] ?? OBJECTIVES.hsc, r = state.distance;
+        const objective = OBJECTIVES[state.objective], r = state.distance;
         curves.forEach((layer, k) => demo.paint(layer, [
           ["path", { class: "line dashed", d: panels[k].path([[r, panels[k].y.range[0]], [r, panels[k].y.range[1]]]) }],
           ...["nominal", "anomalous"].flatMap((kind) => [

@@ -20,6 +20,7 @@
         mark: 1, right: demo.within(right, -box.x, SIDE - box.x - box.width),
         down: demo.within(down, -box.y, SIDE - box.y - box.height),
       });
+      demo.known("picture", Object.keys(pictures));
       demo.buttons("Picture", Object.fromEntries(Object.keys(pictures).map((name) => [name, { picture: name }])));
       demo.buttons("Mark", {
         none: { mark: 0 }, "in its corner": place(0, 0), "in the middle": place(5, -9),
@@ -68,7 +69,7 @@
       const before = {}; // scores without the mark, by picture and network
       demo.draw = () => {
         const { right, down } = place(Math.round(state.right), Math.round(state.down));
-        const clean = pictures[state.picture] ?? Object.values(pictures)[0];
+        const clean = pictures[state.picture];
         const shown = state.mark ? marked(clean, right, down) : clean;
         left.show(shown);
         demo.paint(left.over, state.mark

@@ -51,7 +51,8 @@
     state: { preset: "two moons", nu: 0.2, gamma: 2, points: [] },
     begin(demo) {
       const { data, state } = demo, { lines, inside } = window.fcddDemos.contours;
-      const preset = () => data.presets[state.preset] ?? Object.values(data.presets)[0];
+      demo.known("preset", Object.keys(data.presets));
+      const preset = () => data.presets[state.preset];
       const moved = () => state.points.length === 2 * preset().length;
       const points = () => (moved() ? preset().map((_, i) => state.points.slice(2 * i, 2 * i + 2)) : preset());
       const choices = Object.keys(data.presets).map((name) => [name, { preset: name, points: [] }]);
