@@ -48,10 +48,11 @@ class Job:
 
 @dataclass
 class Failure:
-    """A job that failed: its log, and what the batch system said of it ("" if there is none)."""
+    """A job that failed: its log, and what the batch system said of it ("" if there is none), in its own log, too."""
 
     log: str
     reason: str
+    more: str = ""
 
 
 class Progress(logging.Handler):
@@ -91,7 +92,8 @@ class Progress(logging.Handler):
         elif event == "job_error":
             if job := self.running.pop(record.jobid, None):
                 self.to_make.discard(job.makes)
-            self.failed.append(Failure("".join(record.log[:1]), (record.rule_msg or "").partition(SEE_THE_LOG)[0]))
+            reason, more = (record.rule_msg or "").partition(SEE_THE_LOG)[0], "".join(map(str, record.log[1:2]))
+            self.failed.append(Failure("".join(record.log[:1]), reason, more))
         elif "Nothing to be done" in str(record.msg):
             self.console.print("nothing to be done: all is up to date (make why says more)")
 
@@ -163,7 +165,7 @@ def last_words(failure: Failure) -> list[str]:
     text = path.read_text(errors="replace") if path.is_file() else ""
     lines = [line for line in text.replace("\r", "\n").splitlines() if line.strip()] or [NOTHING]
     said = lines[next((k for k, line in enumerate(lines) if line.startswith("error: ")), -1) :]
-    return [*said, *failure.reason.splitlines()]
+    return [*said, *failure.reason.splitlines(), *([f"more in {failure.more}"] if failure.more else [])]
 
 
 def spoken(seconds: float) -> str:

@@ -126,6 +126,7 @@ def test_what_failed_is_reported_with_its_log_and_its_reason(build, tmp_path, lo
         "",
         f"{path} ends with",
         *(f"  {line}" for line in lines),
+        "  more in slurm.log",
     ]
     assert shown.counted() == "2 of 3 to do"
 

@@ -39,6 +39,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
+TaskProlog={folder}/prolog
 JobCompType=jobcomp/none
 AccountingStorageType=accounting_storage/none
 MailProg=/bin/true
@@ -74,6 +75,9 @@ def slurm(tmp_path_factory):
     (folder / "key").write_bytes(os.urandom(1024))
     (folder / "key").chmod(0o400)
     (folder / "state").mkdir()
+    # A job's own environment does not name this file, and Debian's place for it is not ours to write to.
+    (folder / "prolog").write_text(f"#!/bin/sh\necho export SLURM_CONF={folder}/slurm.conf\n")
+    (folder / "prolog").chmod(0o755)
     environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": f"{os.environ['PATH']}:/usr/sbin"}
     files = [f"--{what}-file={folder}/munge.{what}" for what in ("pid", "log", "seed")]
     munge = ["munged", "--foreground", "--force", f"--key-file={folder}/key", f"--socket={folder}/munge.socket", *files]
