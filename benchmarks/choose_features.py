@@ -22,7 +22,7 @@ from fcdd_study.textures import DEFECTS, damage
 from .defects import PAPERS, SETS, Remembered
 
 SHOWN = ("bottle", "screw", *PAPERS)
-CONSTANTS = ("NOISE", "FLOOR", "STEPS", "PLACES")  # of fcdd.features; all else are parameters of the detector
+CONSTANTS = ("NOISE", "STEPS", "PLACES")  # of fcdd.features; all else are parameters of the detector
 CANDIDATES = {
     fcdd.FCDD: [
         {},
@@ -33,7 +33,8 @@ CANDIDATES = {
     ],
     fcdd.PatchNeighbours: [
         {},
-        *({"sigma": sigma} for sigma in (2.0, 8.0, 12.0)),
+        {"whiten": False},
+        *({"sigma": sigma} for sigma in (2.0, 4.0, 8.0, 12.0)),
         *({"top": top} for top in (None, 0.01, 0.05, 0.1, 1.0)),
         {"bank": 2000},
     ],

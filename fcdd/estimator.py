@@ -196,7 +196,7 @@ class DeepDetector(ScoreMixin, BaseEstimator):
         return arrays | ({"center": self.center_.cpu().numpy()} if hasattr(self, "center_") else {}), fitted
 
     def _restore(self, arrays: dict, fitted: dict):
-        self.resolved_ = fitted.get("resolved", {})
+        self.resolved_ = fitted.get("resolved", {"top": None})  # of files from before there was "auto"
         restore_network(self, arrays, fitted)
         self.history_ = fitted["history"]
         if "center" in arrays:

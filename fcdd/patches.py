@@ -33,9 +33,11 @@ class PatchNeighbours(ScoreMixin, BaseEstimator):
 
     Parameters: network, a name of :data:`fcdd.networks.NETWORKS` or a module that is a sequence of layers;
     network_options, for :func:`fcdd.networks.build`; layers, their places in it, by default the network's own or those
-    in :data:`LAYERS`; top, the share of patches whose mean distance is the score of an image (None: the worst patch's);
-    sigma, the blur of heatmaps in px; nu, the share of good images outside; batch_size; seed; device. Fitted: bank_
-    (bank, d), offset_, network_.
+    in :data:`LAYERS`; whiten, whether a unit of distance means as much in every direction in which good patches vary
+    (:func:`fcdd.features.whitening`); top, the share of patches whose mean distance is the score of an image (None: the
+    worst patch's); sigma, the blur of heatmaps in px; nu, the share of good images outside; batch_size; seed; device.
+    Defaults of whiten, top and sigma were chosen on good images with drawn defects (``benchmarks/choose_features.py``).
+    Fitted: bank_ (bank, d), offset_, network_.
     """
 
     network: str | nn.Module = "fcdd_mobilenet"
@@ -43,7 +45,8 @@ class PatchNeighbours(ScoreMixin, BaseEstimator):
     layers: tuple | None = None
     bank: int = 8000
     subsample: str = "random"
-    sigma: float = 4.0
+    whiten: bool = True
+    sigma: float = 6.0
     top: float | None = 0.02
     nu: float = 0.1
     batch_size: int = 16
@@ -112,18 +115,27 @@ class PatchNeighbours(ScoreMixin, BaseEstimator):
         """(N, u, v) float32: each patch's distance to the nearest one of the bank."""
         images, step = self._images(X), self.batch_size
         batches = (images[start : start + step] for start in range(0, len(images), step))
-        return torch.cat([nearest(self._features(batch), self.memory_).cpu() for batch in batches]).numpy()
+        return torch.cat(
+            [nearest(self.whiten_(self._features(batch)), self.memory_).cpu() for batch in batches]
+        ).numpy()
 
     def _state(self):
         arrays, fitted = network_state(self)
-        return arrays | {"bank": self.bank_}, fitted
+        return arrays | {"bank": self.bank_}, fitted | {"whiten": self.whiten}
 
     def _restore(self, arrays, fitted):
+        if "whiten" not in fitted:  # a file from before there were these two
+            self.whiten, self.top = False, None
         restore_network(self, arrays, fitted)
         self._remember(torch.from_numpy(arrays["bank"]))
 
     def _remember(self, bank: Tensor):
-        self.bank_, self.memory_ = bank.numpy(), bank.to(self.device_)
+        self.bank_, self.whiten_ = bank.numpy(), nn.Identity()
+        if self.whiten:
+            self.whiten_ = nn.Linear(*[bank.shape[1]] * 2).requires_grad_(False)
+            self.whiten_.weight.data, self.whiten_.bias.data = features.whitening(bank)
+        self.memory_ = self.whiten_(bank).to(self.device_)
+        self.whiten_.to(self.device_)
 
     def _build(self, options: dict) -> nn.Module:
         """The layers that are needed, initialised by ``seed`` where there are no weights, on the device."""

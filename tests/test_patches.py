@@ -20,7 +20,7 @@ def small():
 
 def make(**options):
     return PatchNeighbours(
-        **{"network": small(), "layers": (2, 4), "bank": 200, "top": None, "device": "cpu"} | options
+        **{"network": small(), "layers": (2, 4), "bank": 200, "top": None, "whiten": False, "device": "cpu"} | options
     )
 
 
@@ -108,6 +108,17 @@ def test_the_nearest_of_the_bank_is_that_of_the_plain_search():
     assert (nearest(bank, bank) == 0).all()
 
 
+def test_whitened_distances_do_not_depend_on_the_scale_of_a_channel(split):
+    images, stretched = split.test.images[:2], small()
+    stretched[3].weight.data[0] *= 5
+    stretched[3].bias.data[0] *= 5
+    plain, other = (make(whiten=True, network=n).fit(split.train.images, held_out=0) for n in (small(), stretched))
+    np.testing.assert_allclose(other.distances(images), plain.distances(images), rtol=0.05, atol=0.05)
+    assert (
+        make(network=stretched).fit(split.train.images, held_out=0).distances(images) != plain.distances(images)
+    ).any()
+
+
 def test_the_score_is_the_mean_of_the_worst_patches(split):
     images = split.test.images
     worst = np.sort(make().fit(split.train.images).distances(images).reshape(len(images), -1), axis=1)[:, ::-1]
@@ -135,6 +146,28 @@ def test_squeezenet_without_weights(colour):
     detector = PatchNeighbours(network="fcdd_squeezenet", bank=100, device="cpu").fit(colour.train.images)
     assert detector.bank_.shape == (100, 768) and len(detector.network_) == 11
     assert detector.anomaly_map(colour.test.images).shape == (8, 64, 64)
+
+
+def test_files_from_before_score_as_they_did(colour, tmp_path, monkeypatch):
+    """Without whitening, by the worst patch; an FCDD by the mean of its map."""
+    from fcdd import files
+
+    detectors = [
+        PatchNeighbours(bank=100, whiten=False, top=None, device="cpu").fit(colour.train.images, held_out=0),
+        fcdd.FCDD(network="fcdd_cnn32_s", exposure="confetti", epochs=1).fit(colour.train.images),
+    ]
+    write, gone = files.write, ("whiten", "top", "resolved")
+
+    def as_before(path, kind, parameters, fitted, arrays):
+        parameters, fitted = ({k: v for k, v in part.items() if k not in gone} for part in (parameters, fitted))
+        known = detectors[1].resolved_ if kind == "FCDD" else {}
+        write(path, kind, parameters | {k: v for k, v in known.items() if k not in gone}, fitted, arrays)
+
+    monkeypatch.setattr(files, "write", as_before)
+    for detector in detectors:
+        detector.save(tmp_path / "m.safetensors")
+        loaded, images = fcdd.load(tmp_path / "m.safetensors"), colour.test.images
+        np.testing.assert_array_equal(loaded.anomaly_score(images), detector.anomaly_score(images))
 
 
 def test_weights_of_the_former_default_network_still_mean_it(colour, tmp_path):
