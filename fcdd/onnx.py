@@ -32,7 +32,7 @@ class _Patches(nn.Module):
 
     def __init__(self, detector):
         super().__init__()
-        self.detector, self.network = detector, detector.network_
+        self.detector, self.network, self.whiten = detector, detector.network_, detector.whiten_
         self.register_buffer("middle", detector.memory_.mean(0))
         self.register_buffer("bank", detector.memory_ - self.middle)
         kernels = (np.eye(side, dtype=np.float32) for side in detector.image_shape_[1:])
@@ -40,7 +40,8 @@ class _Patches(nn.Module):
         self.rows, self.columns = map(torch.from_numpy, blurs)
 
     def forward(self, images):
-        x = self.network(self.detector.normalisation_(images)).permute(0, 2, 3, 1) - self.middle
+        x = self.network(self.detector.normalisation_(images)).permute(0, 2, 3, 1)
+        x = self.whiten(x) - self.middle
         places = (self.bank.square().sum(1) / 2 - x @ self.bank.T).argmin(3)
         near, field = (x - self.bank[places]).norm(dim=3)[:, None], self.network.field
         heat = regrid(near, field, ReceptiveField(1, 1, 0.0), self.detector.image_shape_[1:])

@@ -132,7 +132,7 @@ class PatchNeighbours(ScoreMixin, BaseEstimator):
     def _remember(self, bank: Tensor):
         self.bank_, self.whiten_ = bank.numpy(), nn.Identity()
         if self.whiten:
-            self.whiten_ = nn.Linear(*[bank.shape[1]] * 2).requires_grad_(False)
+            self.whiten_ = nn.utils.skip_init(nn.Linear, *[bank.shape[1]] * 2).requires_grad_(False)
             self.whiten_.weight.data, self.whiten_.bias.data = features.whitening(bank)
         self.memory_ = self.whiten_(bank).to(self.device_)
         self.whiten_.to(self.device_)
