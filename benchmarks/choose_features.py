@@ -28,6 +28,7 @@ CANDIDATES = {
         {},
         *({"NOISE": noise} for noise in ((0.25, 1.0), (0.5, 1.0), (0.25, 2.0), (1.0, 4.0))),
         *({"epochs": epochs} for epochs in (15, 60)),
+        *({"decay": 1.0, "learning_rate": rate} for rate in (1e-3, 2e-3)),
         *({"sigma": sigma} for sigma in (4.0, 6.0, 12.0, 16.0)),
         *({"top": top} for top in (0.001, 0.01, 0.05, 0.1, None)),
     ],

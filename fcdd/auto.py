@@ -11,7 +11,7 @@ SCRATCH = {"normalisation": "lcn", "exposure": "photographs", "sigma": 1.2, "top
 SCRATCH |= {"learning_rate": 1e-2, "optimizer": "sgd", "decay": 0.98, "augmentation": True}
 # A head on frozen features that are computed once.
 FEATURES = {"network": "fcdd_mobilenet", "normalisation": "signed", "exposure": "feature-noise", "augmentation": False}
-FEATURES |= {"sigma": 8.0, "top": 0.02, "batch_size": 16, "learning_rate": 1e-3, "optimizer": "adam", "decay": 1.0}
+FEATURES |= {"sigma": 8.0, "top": 0.02, "batch_size": 16, "learning_rate": 2e-3, "optimizer": "adam", "decay": 0.9}
 
 
 def resolve(given: Mapping, shape: tuple[int, int, int]) -> dict:
@@ -24,5 +24,5 @@ def resolve(given: Mapping, shape: tuple[int, int, int]) -> dict:
     if network == "fcdd_mobilenet":
         recipe = FEATURES
         if given.get("exposure") not in ("auto", "feature-noise"):  # images are changed anew in each epoch
-            recipe = FEATURES | {"augmentation": "parts"}
+            recipe = FEATURES | {"augmentation": "parts", "learning_rate": 1e-3, "decay": 1.0}
     return {name: recipe[name] for name in asked}

@@ -178,7 +178,8 @@ class FCDD(DeepDetector):
     top, the share of the map with the highest values whose mean is the score of an image (None: all of it, the bar
     above). What is "auto" depends on the images (:mod:`fcdd.auto`): below 64 px the paper's settings for Fashion-MNIST;
     above, a head is learnt on frozen features with exposure "feature-noise" (:mod:`fcdd.features`), where an epoch is
-    20 steps and images labelled -1 are further outliers. Fitted: resolved_, what "auto" stood for; field_, the
+    20 steps, images labelled -1 are further outliers, and the mean of the highest 2 % of the map is the score: sigma,
+    top and schedule were chosen on good images with drawn defects. Fitted: resolved_, what "auto" stood for; field_, the
     receptive field of a map pixel.
     """
 

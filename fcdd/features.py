@@ -5,7 +5,8 @@ with Gaussian noise, its deviation drawn for each place, is what is anomalous; a
 objective at each place, which is there that of the hypersphere classifier. The idea of noise on features is SimpleNet's
 (Liu et al. 2023); there the features go through a layer that is learnt, the noise has one scale, and the loss is a
 hinge. Here whitening (principal components) makes one unit of noise mean the same in every direction, scales are
-log-uniform, and the objective is FCDD's, so that the output is its map. Taught in: chapter 06.
+log-uniform, the head also sees how long a feature is, and the objective is FCDD's, so that the output is its map.
+Taught in: chapter 06.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from .receptive import ReceptiveField, receptive_field
 
 MOST = 2**18  # places that are kept for training: 134 MB
 COPIES = 4  # of each image, if they are augmented; the first one unchanged
-STEPS, PLACES = 20, 2048  # steps of an epoch, nominal places of a step
+STEPS, PLACES = 20, 1024  # steps of an epoch, nominal places of a step
 NOISE = (0.5, 2.0)  # deviations, in those of whitened features
 
 

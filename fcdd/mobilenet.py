@@ -92,6 +92,16 @@ def mobilenet_blocks(in_channels: int, weights: str | None = "imagenet") -> list
     return [nn.Sequential(*block) for block in blocks.values()]
 
 
+class Length(nn.Module):
+    """Adds to the features at each place their length, as one more channel: whitened, the Mahalanobis distance
+    from the mean of the good ones, by which a Gaussian would judge. A head need not learn it, only what is different."""
+
+    field = ReceptiveField(1, 1, 0.0)
+
+    def forward(self, x):
+        return torch.cat([x, x.norm(dim=1, keepdim=True)], 1)
+
+
 DEPTHS = (6, 13)  # the last blocks of stride 8 and of stride 16: 32 and 96 channels
 # Where their weight lies, in px. The middles of their fields are 7 and 15, as padding is on the right only, the middles
 # of their cells 3.5 and 7.5: trained so, the network looks back towards its cell. Found with spots drawn on good
@@ -105,8 +115,8 @@ def fcdd_mobilenet(in_channels, weights="imagenet"):
     frozen = nn.Sequential(Joined(mobilenet_blocks(in_channels, weights), DEPTHS, OFFSETS), nn.Conv2d(128, 128, 1))
     nn.init.dirac_(frozen[1].weight)
     nn.init.zeros_(frozen[1].bias)
-    hidden = [layer for _ in range(2) for layer in (nn.Conv2d(128, 128, 1), nn.LeakyReLU())]
-    network = nn.Sequential(*frozen.requires_grad_(False), nn.Sequential(*hidden, nn.Conv2d(128, 1, 1)))
+    hidden = [layer for width in (129, 128) for layer in (nn.Conv2d(width, 128, 1), nn.LeakyReLU())]
+    network = nn.Sequential(*frozen.requires_grad_(False), nn.Sequential(Length(), *hidden, nn.Conv2d(128, 1, 1)))
     network.normalisation = "signed"
     return network
 

@@ -115,9 +115,8 @@ class PatchNeighbours(ScoreMixin, BaseEstimator):
         """(N, u, v) float32: each patch's distance to the nearest one of the bank."""
         images, step = self._images(X), self.batch_size
         batches = (images[start : start + step] for start in range(0, len(images), step))
-        return torch.cat(
-            [nearest(self.whiten_(self._features(batch)), self.memory_).cpu() for batch in batches]
-        ).numpy()
+        near = (nearest(self.whiten_(self._features(batch)), self.memory_).cpu() for batch in batches)
+        return torch.cat(list(near)).numpy()
 
     def _state(self):
         arrays, fitted = network_state(self)
