@@ -179,8 +179,8 @@ class FCDD(DeepDetector):
     above). What is "auto" depends on the images (:mod:`fcdd.auto`): below 64 px the paper's settings for Fashion-MNIST;
     above, a head is learnt on frozen features with exposure "feature-noise" (:mod:`fcdd.features`), where an epoch is
     20 steps, images labelled -1 are further outliers, and the mean of the highest 2 % of the map is the score: sigma,
-    top and schedule were chosen on good images with drawn defects. Fitted: resolved_, what "auto" stood for; field_, the
-    receptive field of a map pixel.
+    top and schedule were chosen on good images with drawn defects. Fitted: resolved_, what "auto" stood for; field_,
+    the receptive field of a map pixel.
     """
 
     learns_from_anomalies = True

@@ -93,8 +93,8 @@ def mobilenet_blocks(in_channels: int, weights: str | None = "imagenet") -> list
 
 
 class Length(nn.Module):
-    """Adds to the features at each place their length, as one more channel: whitened, the Mahalanobis distance
-    from the mean of the good ones, by which a Gaussian would judge. A head need not learn it, only what is different."""
+    """Adds to the features at each place their length, as one more channel: whitened, the Mahalanobis distance from the
+    mean of the good ones, by which a Gaussian would judge. A head need not learn it, only what is different."""
 
     field = ReceptiveField(1, 1, 0.0)
 
