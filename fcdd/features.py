@@ -96,9 +96,9 @@ def gather(network, prepare, images, labels, masks, *, seed: int, batch_size: in
     """What a head learns from: features of the good images and, where some are labelled -1, at their defects.
 
     ``network`` is a sequence: frozen features, a 1×1 convolution, which is set here to whiten them, and the head. Of
-    images labelled -1 a place is anomalous if a pixel of its cell is masked; without masks those ``top`` (a share)
-    count that lie farthest from the mean of the good ones. With ``augment`` (one of :data:`fcdd.augment.RECIPES`)
-    changed copies of each good image are learnt from, too.
+    images labelled -1 a place is anomalous if a pixel of its cell is masked, and nominal if none within two cells is;
+    without masks those ``top`` (a share) are anomalous that lie farthest from the mean of the good ones. With
+    ``augment`` (one of :data:`fcdd.augment.RECIPES`) changed copies of each good image are learnt from, too.
     """
     trunk, whiten, _ = network
     device, drawn, copies = whiten.weight.device, Generator().manual_seed(seed), COPIES if augment else 1
@@ -117,9 +117,13 @@ def gather(network, prepare, images, labels, masks, *, seed: int, batch_size: in
     places = (labels < 0).nonzero().flatten()
     for some in places.split(batch_size) if len(places) else ():
         maps = forward(images[some])
-        where = farthest(F.linear(maps, weight, bias), top) if masks is None else None
-        where = where if masks is None else under(masks[some], receptive_field(trunk), maps.shape[1:3])
-        known.append(maps[where.to(device)])
+        if masks is None:
+            where = farthest(F.linear(maps, weight, bias), top)
+        else:
+            where = under(masks[some], receptive_field(trunk), maps.shape[1:3]).to(device)
+            # What is far from a defect is as good as the good images, and of the same camera and day as the defect.
+            nominal.append(maps[F.max_pool2d(where[:, None].float(), 5, 1, 2)[:, 0] == 0])
+        known.append(maps[where])
     white, anomalous = (F.linear(torch.cat(parts), weight, bias) for parts in (nominal, known))
     return Places(white, anomalous, Generator(device).manual_seed(seed))
 
