@@ -76,7 +76,7 @@
 
       demo.draw = () => {
         const all = points(), { alpha, distance, square, farthest, outside } = sphere(all, state.nu, state.gamma);
-        const grid = window.fcddDemos.contours.grid(plot, 72, distance);
+        const grid = window.fcddDemos.contours.grid(plot, 60, distance);
         const levels = [0.25, 0.5, 0.75].map((share) => square + share * (farthest - square));
         demo.paint(plane, [
           ["path", { class: "tint", d: inside(grid, square) }],
