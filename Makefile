@@ -40,7 +40,7 @@ OPTIONS := --scheduler greedy --rerun-incomplete --nolock --keep-going --quiet h
 	--config profile=$(PROFILE) device=$(DEVICE) $(if $(CLUSTER),cluster=$(CLUSTER))
 PART := "datasets=$(DATASETS)" "methods=$(METHODS)" "classes=$(CLASSES)" "ablations=$(ABLATIONS)"
 
-.PHONY: help book bench check test test-slow why study setup lock clean
+.PHONY: help book bench gpu check test test-slow why study setup lock clean
 .DEFAULT_GOAL := help
 
 help:            ## list the commands
@@ -68,6 +68,14 @@ why: .venv/.stamp ## what `make book` would run now, and why; with WHAT=study wh
 
 bench: .venv/.stamp ## speed against what one would write without us; RECORD=1 keeps it for the book
 	@$(PY) -m benchmarks --device $(DEVICE) $(if $(RECORD),--record) $(ARGS)
+
+gpu: .venv/.stamp ## ten minutes on one card: device tests, speed beside others, a class of each data set at the paper's schedule
+	@$(PY) -c 'import sys, torch; sys.exit(0 if torch.cuda.is_available() else \
+		"expected a GPU that PyTorch can use, found none: torch.cuda.is_available() is False")'
+	@$(PY) -m pytest -q -n 0 tests/test_device.py
+	@$(PY) -m benchmarks --device cuda --record
+	@$(MAKE) --no-print-directory study PROFILE=gpu DEVICE=cuda; code=$$?; mkdir -p data/records && \
+		cp -R _build/records/gpu data/records/ && $(PY) -m fcdd study verdicts --profile gpu; exit $$code
 
 check: .venv/.stamp ## for each commit: formatter, linter, types, the fast tests
 	@start=$$(date +%s); $(PY) -m ruff format --check --quiet . && $(PY) -m ruff check --quiet . && $(PY) -m mypy && \

@@ -167,6 +167,8 @@ def work(method: str, dataset: str, settings: dict, shares: dict) -> float:
 
 
 def _network(method: str, settings: dict) -> str | None:
+    if method == "patches":  # nothing is trained
+        return None
     network = (protocol.defaults(method) | settings).get("network")
     return "fcdd_mobilenet" if network == "auto" else network
 

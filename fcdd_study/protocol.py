@@ -368,9 +368,8 @@ def evaluate(model, data) -> tuple[dict[str, float], float]:
     """
     from fcdd import datasets, metrics
 
-    began = time.perf_counter()
-    scores = -model.score_samples(data.test.images)
-    maps = None if data.test.masks is None else model.anomaly_map(data.test.images)
+    began, images = time.perf_counter(), data.test.images
+    scores, maps = (-model.score_samples(images), None) if data.test.masks is None else model.scores_and_maps(images)
     seconds, measured = time.perf_counter() - began, {"auroc": metrics.auroc(data.test.anomalous, scores)}
     if maps is None:
         return measured, seconds

@@ -55,6 +55,24 @@ def test_critical_difference_names_every_method_with_its_rank():
     assert all(part in written for part in ("fcdd 1.25", "svdd 2.25", "hsc 2.50", "critical difference 1.10"))
 
 
+def test_a_forest_has_both_intervals_of_each_pair():
+    methods = {"fcdd": 0.9, "hsc": 0.8, "svdd": 0.85}
+    table = pd.DataFrame([
+        {"dataset": "toy", "normal": str(k), "method": name, "seed": seed, "auroc": level + 0.01 * k * (seed + 1) / 9}
+        for name, level in methods.items() for k in range(4) for seed in range(3)
+    ])  # fmt: skip
+    pairs = verdicts.compare(table, to="fcdd").pairs
+    (axes,) = plots.forest(pairs).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["fcdd − hsc", "fcdd − svdd"]
+    thin, thick = (lines.get_segments() for lines in axes.collections[:2])
+    for row, pair in enumerate(pairs.itertuples()):
+        assert thin[row][:, 0].tolist() == [pair.low, pair.high]
+        assert thick[row][:, 0].tolist() == [pair.seeds_low, pair.seeds_high]
+    written = [text.get_text() for text in axes.texts]
+    assert written == [f"p = {p:.2g}" for p in pairs["p_holm"]]
+    assert axes.collections[2].get_offsets()[:, 0].tolist() == pytest.approx([0.1, 0.05])
+
+
 def verdict_table():
     rows = [
         ("a", "reproduced", 0.8),

@@ -10,7 +10,7 @@ from fcdd.figures import ANOMALOUS, NOMINAL
 from .shared import dots
 from .style import ORANGE, PURPLE, stamp
 
-__all__ = ["ablations", "auroc_table", "critical_difference", "method_spread", "stamp", "summary"]
+__all__ = ["ablations", "auroc_table", "critical_difference", "forest", "method_spread", "stamp", "summary"]
 
 
 def auroc_table(table, methods=None):
@@ -122,6 +122,25 @@ def critical_difference(ranks, cd: float):
     for rank in range(low, high + 1):
         axes.plot([rank, rank], [0, 0.1], color="black", lw=1)
         axes.text(rank, 0.16, str(rank), ha="center", va="bottom", fontsize=9)
+    return figure
+
+
+def forest(pairs):
+    """Differences of pairs of methods with two intervals, a row a pair: for these very classes, over seeds (thick), and
+    for a new class (thin); Holm's p beside them. ``pairs`` of :func:`fcdd_study.verdicts.compare`."""
+    rows = np.arange(len(pairs))
+    figure, axes = plt.subplots(figsize=(7, 0.38 * len(pairs) + 1.3))
+    axes.axvline(0, color="0.6", lw=1, ls=":")
+    axes.hlines(rows, pairs["low"], pairs["high"], color="0.55", lw=1.2, label="for a new class")
+    axes.hlines(
+        rows, pairs["seeds_low"], pairs["seeds_high"], color=NOMINAL, lw=5, label="for these classes, over seeds"
+    )
+    axes.scatter(pairs["difference"], rows, color="black", s=22, zorder=3)
+    axes.set_yticks(rows, [f"{row.first} − {row.second}" for row in pairs.itertuples()])
+    for row, p in zip(rows, pairs["p_holm"], strict=True):
+        axes.annotate(f"p = {p:.2g}", (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=9)
+    axes.set(xlabel="difference in AUROC, 95 % intervals", ylim=(len(pairs) - 0.4, -0.6))
+    axes.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     return figure
 
 
