@@ -40,6 +40,9 @@ OPTIONS := --scheduler greedy --rerun-incomplete --nolock --keep-going --quiet h
 	--config profile=$(PROFILE) device=$(DEVICE) $(if $(CLUSTER),cluster=$(CLUSTER))
 PART := "datasets=$(DATASETS)" "methods=$(METHODS)" "classes=$(CLASSES)" "ablations=$(ABLATIONS)"
 
+# Where a shell forbids byte code, each of the many processes would compile all of PyTorch again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help book bench gpu check test test-slow why study setup lock clean
 .DEFAULT_GOAL := help
 

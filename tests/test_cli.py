@@ -280,7 +280,7 @@ def test_study_verdicts_prints_both_answers_and_both_counts(run, kept, monkeypat
     lines = [line for line in output.splitlines() if normal in line]
     assert len(lines) == 1 and "0.990" in lines[0] and "undecided" in lines[0] and "data, seeds" in lines[0]
     counted = {line.split("│")[1].strip(): line.split("│")[2:-1] for line in output.splitlines() if "│" in line}
-    assert [int(n) for n in counted["undecided"]] == [1, 0, 1, 0, 0, 0, 1, 1]
+    assert [int(n) for n in counted["undecided"]] == [1, 0, 1, 0, 0, 0, 0, 1, 1]
     assert int(counted["all"][0]) == int(counted["not run"][0]) + 1 == 2
     table = pd.read_csv(tmp_path / "out" / "cells.csv")
     assert list(table["verdict"]) == ["undecided", "not run"] and table.loc[0, "ours"] == 0.5

@@ -177,6 +177,7 @@ def executed(request):
     meanwhile: of no module that was imported then, and from no cache."""
     skipped = "__main__", "figures"  # a program, and files of which one draws when it is imported
     names = [name for name in sorted(hashes._imports().modules) if not set(name.split(".")) & set(skipped)]
+    import_module("papermill")  # first, as it loads the engine that this project has for it
     modules = [import_module(name) for name in names]
     for value in [value for module in modules for value in vars(module).values()]:
         getattr(value, "cache_clear", int)()
@@ -469,7 +470,7 @@ def test_a_record_of_other_images_is_not_current(record, tmp_path, monkeypatch, 
 
 
 def test_settings_with_lists_stay_current(record, tmp_path, monkeypatch):
-    settings = {"epochs": 2, "milestones": [1, 2]}
+    settings = RUN.settings | {"epochs": 2, "milestones": [1, 2]}
     monkeypatch.setitem(protocol.PROFILES["smoke"][RUN.dataset]["methods"], "fcdd", settings)
     assert protocol.settings("smoke", "fcdd")["milestones"] == (1, 2)
     records.write(changed(record, "settings", settings), tmp_path)

@@ -451,6 +451,18 @@ REFUSES = dict.fromkeys(
     ),
     LABELLED,
 )
+# Labels of 0 and 1 alone may mean unlabelled and nominal, or nominal and anomalous.
+REFUSES |= dict.fromkeys(
+    (
+        "check_pipeline_consistency",
+        "check_estimators_nan_inf",
+        "check_estimators_pickle",
+        "check_fit_idempotent",
+        "check_fit_check_is_fitted",
+        "check_n_features_in",
+    ),
+    LABELLED.replace("{0, 1, 2}", "{0, 1}"),
+)
 
 
 @parametrize_with_checks([SVDD()], expected_failed_checks=lambda estimator: REFUSES)

@@ -82,6 +82,11 @@ class Parts(Shown):
         return [self.picture(report.parts_figure, report.parts_description(result), result)]
 
 
+def not_recorded(command: str) -> list[nodes.Node]:
+    """The command that makes what is missing, as code: in text, two hyphens would become a dash."""
+    return [nodes.note("", nodes.paragraph("", "Not recorded; ", nodes.literal("", command)))]
+
+
 class Recorded(SphinxDirective):
     """The recorded table of one measurement; its module brings the words and the rows."""
 
@@ -90,8 +95,7 @@ class Recorded(SphinxDirective):
     def run(self):
         self.env.note_reread()
         if not self.module.RECORD.exists():
-            how = f"Not recorded; python -m {self.module.__name__} --record"
-            return [nodes.note("", nodes.paragraph("", how))]
+            return not_recorded(f"python -m {self.module.__name__} --record")
         result = json.loads(self.module.RECORD.read_text(encoding="utf-8"))
         parsed = nodes.container()
         lines = [self.module.words(result), *table(self.module.headings(result), self.module.rows(result))]
@@ -142,7 +146,7 @@ class TourPicture(SphinxDirective):
     def run(self):
         file = tour.PICTURES / f"{self.arguments[0]}.png"
         if not file.exists():
-            return [nodes.note("", nodes.paragraph("", f"{file.name}: python -m benchmarks.tour --record"))]
+            return not_recorded("python -m benchmarks.tour --record")
         image = nodes.image(uri=f"_static/your_images/{file.name}", alt=self.options["alt"])
         return [nodes.figure("", image, nodes.caption("", " ".join(self.content)))]
 

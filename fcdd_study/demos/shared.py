@@ -38,7 +38,7 @@ def network(detector) -> dict:
         for w, b in zip(weights, biases, strict=True)
     ]
     constants = {"shift": detector.normalisation_.shift.item(), "scale": detector.normalisation_.scale.item()}
-    return {"layers": layers, **constants, "field": detector.field_._asdict(), "sigma": detector.sigma}
+    return {"layers": layers, **constants, "field": detector.field_._asdict(), "sigma": detector._setting("sigma")}
 
 
 def _short(tensor) -> list:
