@@ -46,7 +46,7 @@ MEDIUM = {
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if SLOW & set(item.fixturenames):
+        if SLOW & set(item.fixturenames) or item.path.name == "test_demos.py":  # a browser draws each figure
             item.add_marker("slow")
         if item.path.name in MEDIUM:
             item.add_marker("medium")

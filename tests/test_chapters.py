@@ -62,6 +62,7 @@ CHOICES = [
 
 
 # A minute a chapter: `make test` executes two of them.
+@pytest.mark.slow
 @pytest.mark.parametrize("name, choice", [
     pytest.param(*case, marks=[] if case[1] in ({"method": "kde"}, {"exposure": "confetti"}) else pytest.mark.slow)
     for case in CHOICES

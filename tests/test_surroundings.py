@@ -98,6 +98,7 @@ def test_figures_are_there_whatever_the_shell_s_backend(reference, tmp_path, mon
     assert f"the chapter does not see MPLBACKEND={backend}" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 @started
 def test_so_they_are_with_papermill_by_hand(reference, tmp_path):
     """And whatever style lies beside the notebook: begin() takes its place."""
@@ -108,6 +109,7 @@ def test_so_they_are_with_papermill_by_hand(reference, tmp_path):
     assert shown(tmp_path / "out.ipynb") == reference
 
 
+@pytest.mark.slow
 @started
 def test_so_they_are_in_jupyterlab(reference, tmp_path):
     """Which starts kernels of its own: there begin() puts the figures into the notebook, and says so."""
@@ -120,6 +122,7 @@ def test_so_they_are_in_jupyterlab(reference, tmp_path):
     assert "MPLBACKEND=TkAgg would show no figure here; they are put into the notebook" in text
 
 
+@pytest.mark.slow
 @started
 def test_a_shell_without_utf8(tmp_path, monkeypatch):
     """jupyter-book/jupyter-book#137, fastai/fastai#2334; trial 09."""
@@ -152,6 +155,7 @@ def home_with_settings(home):
     return home
 
 
+@pytest.mark.slow
 @started
 def test_settings_in_the_home_do_not_reach_the_page(reference, tmp_path, monkeypatch):
     """nteract/papermill#408, jupyter/notebook#5695; trial 16."""
@@ -160,6 +164,7 @@ def test_settings_in_the_home_do_not_reach_the_page(reference, tmp_path, monkeyp
     assert ran(tmp_path, BEGIN, DRAW) == reference
 
 
+@pytest.mark.slow
 @started
 def test_a_home_that_cannot_be_written_says_nothing_on_the_page(reference, tmp_path, monkeypatch):
     """As in containers: matplotlib and IPython would say that they keep their files elsewhere."""
@@ -196,6 +201,7 @@ def virtual_environment(folder, *paths):
     return program
 
 
+@pytest.mark.slow
 @started
 @pytest.mark.parametrize("works", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_another_environment_s_kernel_is_not_taken(other_environment, tmp_path, monkeypatch, works):
@@ -395,6 +401,7 @@ def test_a_seed_that_is_one():
     chapters.refuse_seed(2**32 - 1)
 
 
+@pytest.mark.slow
 @started
 def test_a_chapter_refuses_it(tmp_path):
     with pytest.raises(chapters.ChapterError, match="ValueError: expected seed to be a whole number .* got 1.0"):
