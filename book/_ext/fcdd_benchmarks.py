@@ -94,9 +94,11 @@ class Recorded(SphinxDirective):
 
     def run(self):
         self.env.note_reread()
-        if not self.module.RECORD.exists():
+        folder = self.config.fcdd_benchmarks
+        path = Path(folder) / self.module.RECORD.name if folder else self.module.RECORD
+        if not path.exists():
             return not_recorded(f"python -m {self.module.__name__} --record")
-        result = json.loads(self.module.RECORD.read_text(encoding="utf-8"))
+        result = json.loads(path.read_text(encoding="utf-8"))
         parsed = nodes.container()
         lines = [self.module.words(result), *table(self.module.headings(result), self.module.rows(result))]
         self.state.nested_parse(StringList(lines, self.env.docname), self.content_offset, parsed)

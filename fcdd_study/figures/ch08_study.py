@@ -10,7 +10,7 @@ from fcdd.figures import ANOMALOUS, NOMINAL
 from .shared import dots
 from .style import ORANGE, PURPLE, stamp
 
-__all__ = ["ablations", "auroc_table", "critical_difference", "forest", "method_spread", "stamp", "summary"]
+__all__ = ["ablations", "auroc_table", "critical_difference", "method_spread", "stamp", "summary"]
 
 
 def auroc_table(table, methods=None):
