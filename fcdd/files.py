@@ -3,6 +3,8 @@
 import json
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -20,11 +22,21 @@ def write(path, kind: str, parameters: dict, fitted: dict, arrays: dict) -> None
     """
     parameters = {name: _plain(name, value) for name, value in parameters.items()}
     metadata = {"format": FORMAT, "class": kind, "parameters": json.dumps(parameters), "fitted": json.dumps(fitted)}
+    with whole(path) as partial:
+        save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, partial, metadata=metadata)
+
+
+@contextmanager
+def whole(path) -> Iterator[Path]:
+    """A file to write to, beside ``path``, that is moved there at the end, on the disk first: whoever is killed, or
+    reads meanwhile, has the old one or the new one. Makes the folder if need be."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}.part")
+    partial = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}.part")  # no other process's, on any machine
     try:
-        save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, partial, metadata=metadata)
+        yield partial
+        with partial.open("rb+") as written:
+            os.fsync(written.fileno())
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

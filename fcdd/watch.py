@@ -4,7 +4,6 @@ Taught in: the page on the library.
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor
+
+from . import files
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,8 @@ class Watch:
             held = {name: part.state_dict() for name, part in parts.items()}
             held |= {"key": self.key, "history": history, "radius": getattr(self.detector, "radius_", None)}
             held |= {"draws": [generator.get_state() for generator in _generators(draws)], "global": _global(device)}
-            partial = self.checkpoint.with_name(f".{self.checkpoint.name}.part")
-            self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(held, partial)
-            os.replace(partial, self.checkpoint)
+            with files.whole(self.checkpoint) as partial:
+                torch.save(held, partial)
         ended = [callback(self.detector, len(history), history[-1][0]) is True for callback in self.callbacks]
         return any(ended)
 
@@ -83,10 +82,10 @@ def watches(detector, models: int, callbacks, verbose: bool, checkpoint) -> list
             raise ValueError(f"expected no callbacks and no checkpoint: {type(detector).__name__} trains in no epochs")
         return [{}] * models
     file = None if checkpoint is None else Path(checkpoint)
-    files = [file, *(file and file.with_name(f"{file.name}.fold{k}") for k in range(1, models))]
+    places = [file, *(file and file.with_name(f"{file.name}.fold{k}") for k in range(1, models))]
     parts = [f" {k or models} of {models}" if models > 1 else "" for k in range(models)]
     whose = [tuple(callbacks), *[()] * (models - 1)]
-    return [{"watch": Watch(*each)} for each in zip(whose, [verbose] * models, files, parts, strict=True)]
+    return [{"watch": Watch(*each)} for each in zip(whose, [verbose] * models, places, parts, strict=True)]
 
 
 def _generators(draws) -> list[Generator]:

@@ -25,15 +25,15 @@ def study_run(
     table: Annotated[Path | None, typer.Option(help="also write the records as CSV")] = None,
 ) -> None:
     """Runs what is missing or stale in a profile, or in a part of it, and writes one record a run."""
+    from fcdd.files import whole
+
     from . import engine, grid
 
     parts = grid.parts(profile, dataset or (), method or (), normal or (), ablation or ())
     result = engine.run_all([run for part in parts for run in part.runs()], device)
     if table is not None:
-        table.parent.mkdir(parents=True, exist_ok=True)
-        partial = table.with_name(f".{table.name}.part")
-        result.to_csv(partial, index=False)
-        partial.replace(table)
+        with whole(table) as partial:
+            result.to_csv(partial, index=False)
     means = result.groupby(["dataset", "method"], sort=False)["auroc"].agg(["mean", "count"])
     for (data, name), row in means.iterrows():
         text = f"{profile} {data} {name}: mean AUROC {row['mean']:.3f} over {int(row['count'])} runs"

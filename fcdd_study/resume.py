@@ -6,6 +6,8 @@ Runs of a profile with ``hours`` have both. Taught in: chapter 08.
 import time
 from pathlib import Path
 
+from fcdd.files import whole
+
 from . import hashes, protocol, records
 
 
@@ -18,9 +20,8 @@ class Clock:
 
     def __call__(self, detector, epoch, loss) -> bool:
         now = self.before + time.perf_counter() - self.began
-        partial = self.file.with_suffix(".part")
-        partial.write_text(repr(now), encoding="utf-8")
-        partial.replace(self.file)
+        with whole(self.file) as partial:
+            partial.write_text(repr(now), encoding="utf-8")
         return now >= self.limit
 
 

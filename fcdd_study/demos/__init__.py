@@ -6,11 +6,12 @@ book/demos.
 """
 
 import json
-import os
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
+
+from fcdd.files import whole
 
 FIGURES = (*("threshold", "svdd", "collapse", "labels", "push_pull", "draw", "delta", "field", "overlap", "stamp"),)
 
@@ -27,7 +28,6 @@ def write(folder: Path, profile: str = "quick", device: str = "auto", names=FIGU
     if unknown := set(names) - set(FIGURES):
         raise ValueError(f"unknown figures {', '.join(sorted(unknown))}; known: {', '.join(FIGURES)}")
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     style.set_style()
     for name in names:
         module = import_module(f".{name}", __name__)
@@ -35,12 +35,11 @@ def write(folder: Path, profile: str = "quick", device: str = "auto", names=FIGU
         figure = module.still(data)
         data.pop("still", None)
         script = f"fcddDemos.data({json.dumps(name)}, {json.dumps(data, allow_nan=False, separators=(',', ':'))});\n"
-        partial = folder / f".{name}.part"
-        figure.savefig(partial, format="png")
+        with whole(folder / f"{name}.png") as partial:
+            figure.savefig(partial, format="png")
         plt.close(figure)
-        os.replace(partial, folder / f"{name}.png")
-        partial.write_text(script, encoding="utf-8")
-        os.replace(partial, folder / f"{name}.data.js")
+        with whole(folder / f"{name}.data.js") as partial:
+            partial.write_text(script, encoding="utf-8")
 
 
 def read(folder: Path, name: str) -> dict:
