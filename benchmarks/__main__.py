@@ -1,7 +1,6 @@
 """Runs the comparisons and shows them: ``make bench``, or ``python -m benchmarks --help``."""
 
 import json
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -9,8 +8,10 @@ from typing import Annotated
 import torch
 import typer
 from rich.console import Console
+from rich.table import Table
 from tqdm import tqdm
 
+from fcdd.files import whole
 from fcdd.memory import keep_freed
 from fcdd.training import pick_device
 
@@ -74,10 +75,16 @@ def run(options: Options, repetitions: int, parts: list[str]) -> dict:
 
 def write(result: dict, path: Path) -> None:
     """Writes a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    partial.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    with whole(path) as partial:
+        partial.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def show(headings: list[str], rows: list[list[str]], title: str, width: int | None = None) -> None:
+    """Prints a table."""
+    table = Table(*headings, title=title)
+    for row in rows:
+        table.add_row(*row)
+    Console(width=width).print(table)
 
 
 if __name__ == "__main__":

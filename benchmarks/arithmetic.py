@@ -13,8 +13,6 @@ from unittest import mock
 import numpy as np
 import torch
 import typer
-from rich.console import Console
-from rich.table import Table
 from scipy import stats
 from sklearn.base import clone
 from tqdm import tqdm
@@ -23,7 +21,7 @@ import fcdd
 from fcdd import metrics, training
 
 from . import images
-from .__main__ import write
+from .__main__ import show, write
 from .compare import ROOT
 from .false_alarms import DETECTORS, NORMAL
 from .hardware import describe
@@ -82,10 +80,7 @@ def main(
 ) -> None:
     """Prints the AUROC of each deep method in float32 and in bfloat16."""
     result = measure(*((64, ("Deep SVDD",)) if quick else ())) | {"hardware": describe("cpu")}
-    table = Table(*headings(result), title="the same run in two arithmetics")
-    for row in rows(result):
-        table.add_row(*row)
-    Console().print(table)
+    show(headings(result), rows(result), "the same run in two arithmetics")
     if record:
         write(result, RECORD)
 

@@ -11,14 +11,13 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from rich.console import Console
-from rich.table import Table
 from tqdm import tqdm
 
 import fcdd
 from fcdd import features, metrics
 from fcdd_study.textures import DEFECTS, damage
 
+from .__main__ import show
 from .defects import PAPERS, SETS, Remembered
 
 SHOWN = ("bottle", "screw", *PAPERS)
@@ -56,9 +55,9 @@ def parts(name: str, most: int):
     """Good images to learn from, and others to draw on: at most ``most`` of both together."""
     dataset, normal, side = SETS[name]
     train = fcdd.datasets.load(dataset, normal, size=(side, side)).train
-    if name in PAPERS:  # by sheet, the first two letters of a name
-        sheets = np.array([file.rpartition("/")[2][:2] for file in train.names])
-        last = np.isin(sheets, np.unique(sheets)[-max(1, len(np.unique(sheets)) // 3) :])
+    if name in PAPERS:
+        sheets = np.unique(train.groups)
+        last = np.isin(train.groups, sheets[-max(1, len(sheets) // 3) :])
         return train.images[~last], train.images[last]
     order = torch.from_numpy(np.random.default_rng(0).permutation(len(train.images))[:most])
     return train.images[order[most // 3 :]], train.images[order[: most // 3]]
@@ -99,10 +98,9 @@ def main(
                 for each in settings:
                     found[make][str(each)].append(judge(make, each, learnt, test))
     for make, settings in found.items():
-        table = Table("settings", "pixel AUROC", "AUPRO", "image AUROC", title=f"{make.__name__}, drawn defects")
-        for title, values in sorted(settings.items(), key=lambda item: -np.mean(item[1])):
-            table.add_row(title, *(f"{value:.4f}" for value in np.mean(values, axis=0)))
-        Console().print(table)
+        best_first = sorted(settings.items(), key=lambda item: -np.mean(item[1]))
+        rows = [[title, *(f"{value:.4f}" for value in np.mean(values, axis=0))] for title, values in best_first]
+        show(["settings", "pixel AUROC", "AUPRO", "image AUROC"], rows, f"{make.__name__}, drawn defects")
 
 
 if __name__ == "__main__":

@@ -12,14 +12,12 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from rich.console import Console
-from rich.table import Table
 from tqdm import tqdm
 
 import fcdd
 from fcdd import calibration, metrics, mobilenet
 
-from .__main__ import write
+from .__main__ import show, write
 from .compare import ROOT
 from .hardware import describe
 
@@ -144,10 +142,7 @@ def main(
     if record and only:
         raise typer.BadParameter("a record is of all sets; leave out --only")
     result = measure({name: SETS[name] for name in only or SETS}, seeds, splits) | {"hardware": describe("cpu")}
-    table = Table(*headings(result), title="real defects, detectors without arguments")
-    for row in rows(result):
-        table.add_row(*row)
-    Console(width=160).print(table)
+    show(headings(result), rows(result), "real defects, detectors without arguments", width=160)
     if record:
         write(result, RECORD)
 

@@ -17,6 +17,8 @@ from rich.table import Table
 
 from fcdd_study import demos
 
+from .tour import browser
+
 BOUND, DRAGS = 50, 8  # ms
 PLACE = Path(__file__).parents[1] / "book" / "demos"
 GRIPS = {  # what is dragged in each figure
@@ -93,7 +95,7 @@ def main(only: Annotated[list[str] | None, typer.Option(help=f"some of: {', '.jo
     """Prints how soon each figure answers."""
     from playwright.sync_api import sync_playwright
 
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    program = browser()
     if program is None:
         raise typer.BadParameter("expected Chromium on this machine, found none")
     names = "median, ms", "longest, ms", "processor, median", f"within {BOUND} ms"

@@ -10,8 +10,6 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from rich.console import Console
-from rich.table import Table
 from scipy import stats
 from sklearn.base import clone
 from tqdm import tqdm
@@ -20,7 +18,7 @@ import fcdd
 from fcdd.calibration import rank
 
 from . import images
-from .__main__ import write
+from .__main__ import show, write
 from .compare import ROOT
 from .hardware import describe
 
@@ -99,10 +97,7 @@ def main(
 ) -> None:
     """Prints the share of new good images that each method calls anomalous, at a target of 5 %."""
     result = measure(*((2, 60, 40, 40) if quick else ())) | {"hardware": describe("cpu")}
-    table = Table(*headings(result), title=f"false alarms at a target of {RATE:.0%}: mean (range) over the splits")
-    for row in rows(result):
-        table.add_row(*row)
-    Console().print(table)
+    show(headings(result), rows(result), f"false alarms at a target of {RATE:.0%}: mean (range) over the splits")
     if record:
         write(result, RECORD)
 

@@ -14,14 +14,12 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from rich.console import Console
-from rich.table import Table
 from tqdm import tqdm
 
 import fcdd
 from fcdd import calibration, metrics, recipes
 
-from .__main__ import write
+from .__main__ import show, write
 from .compare import ROOT
 from .hardware import describe
 
@@ -123,10 +121,7 @@ def main(
     """Prints how good the default detector is with 5 to 100 good images, and with defects that it is shown."""
     result = (measure((5, 10), (3,), 1, ("zpb01",)) if quick else measure()) | {"hardware": describe("cpu")}
     for masks, title in ((False, "good images"), (True, "defects with masks besides all good images")):
-        shown = Table(*headings(result), title=f"{title}: mean (range) over {result['seeds']} choices")
-        for row in rows(result, masks):
-            shown.add_row(*row)
-        Console().print(shown)
+        show(headings(result), rows(result, masks), f"{title}: mean (range) over {result['seeds']} choices")
     if record:
         write(result, RECORD)
 

@@ -36,6 +36,11 @@ STEPS = {
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
+def browser() -> str | None:
+    """The program of the first of :data:`BROWSERS` that is installed."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
 def walk(folder: Path) -> dict[str, dict]:
     """Runs the steps in ``folder``; what each printed, its exit code and seconds."""
     found = {}
@@ -65,13 +70,13 @@ def pictures(folder: Path, to: Path) -> None:
     for k, image in enumerate(heatmaps):
         sheet.paste(image, (k * image.width, 0))
     sheet.save(to / "heatmaps.png", optimize=True)
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
+    program = browser()
+    if program is None:
         raise RuntimeError(f"none of {', '.join(BROWSERS)} is installed: no pictures of the report")
     for name, size in (("report", "1000,1150"), ("report_small", "500,900")):
         options = ["--headless", "--no-sandbox", "--disable-gpu", f"--window-size={size}", "--hide-scrollbars"]
         options += [f"--user-data-dir={folder / 'browser'}", f"--screenshot={folder / name}.png"]
-        subprocess.run([browser, *options, (folder / "gla01.html").as_uri()], check=True, capture_output=True)
+        subprocess.run([program, *options, (folder / "gla01.html").as_uri()], check=True, capture_output=True)
         Image.open(folder / f"{name}.png").convert("P", palette=Image.Palette.ADAPTIVE, colors=64).save(
             to / f"{name}.png", optimize=True
         )
