@@ -8,6 +8,11 @@ class DataError(ValueError):
     """A data file is damaged: cut short, changed, or not what its name says."""
 
 
+def all_of(problems, what: str) -> DataError:
+    """One error for all ``problems``, each a line: "3 " and ``what``, then the list."""
+    return DataError(f"{len(problems)} {what}:" + "".join(f"\n- {problem}" for problem in problems))
+
+
 def verdict(error: Exception, packages: set[str]) -> tuple[int, str]:
     """Exit code and message: 1 for what our packages say of the input, files, memory and what is missing; 3, a bug."""
     if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] not in packages:

@@ -114,7 +114,6 @@ class DeepDetector(ScoreMixin, BaseEstimator):
         return images, labels, masks
 
     def _learn(self, images, labels, masks, watch=None):
-        self._resolve(images)
         watch = (watch or training.Watch()).begin(self, images, labels, masks)
         title = f"{type(self).__name__}{watch.part}, {self.epochs} epochs"
         with training.progress(self._all_epochs(), title, watch.verbose) as bar:

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from . import calibration, metrics, pictures
-from .errors import DataError
+from .errors import all_of
 from .stream import stream
 
 
@@ -29,7 +29,7 @@ class Judged:
 
 def judge(detector, files: Sequence[Path], anomalous, masks=None) -> Judged:
     """Scores and maps of ``files``, of which ``anomalous`` (N,) are known to be so; ``masks`` (N, 1, H, W) or None."""
-    found, places = Judged(), []
+    found, places, scores = Judged(), [], []
     results = stream(detector, files, maps=True)
     for place, each in enumerate(tqdm(results, "judging", len(files), unit=" images", leave=False, disable=None)):
         if each.problem:
@@ -38,8 +38,8 @@ def judge(detector, files: Sequence[Path], anomalous, masks=None) -> Judged:
             places.append(place)
             found.files.append(files[place])
             found.maps.append(each.map)
-            found.scores = np.append(found.scores, each.score)
-    found.anomalous = np.asarray(anomalous, bool)[places]
+            scores.append(each.score)
+    found.scores, found.anomalous = np.array(scores, float), np.asarray(anomalous, bool)[places]
     found.masks = None if masks is None else [np.asarray(masks[k])[0] for k in places]
     return found
 
@@ -50,7 +50,7 @@ def read_masks(layout, shape):
     problems = list(layout.problems)
     masks = layout.read_masks(shape[1:], pictures.squeeze, problems)
     if problems:
-        raise DataError(f"{len(problems)} problems in {layout.root}:" + "".join(f"\n- {p}" for p in problems))
+        raise all_of(problems, f"problems in {layout.root}")
     return masks
 
 

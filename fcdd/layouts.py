@@ -14,7 +14,7 @@ import torch
 
 from . import pictures
 from .datasets.split import Images, Split
-from .errors import DataError
+from .errors import DataError, all_of
 
 ROLES = {  # what folders, and labels in tables, are called; in any case
     "train": "train training",
@@ -111,7 +111,7 @@ class Layout:
             raise FileNotFoundError(self._missing())
         problems += [] if self.good else [self._missing()]
         if problems:
-            raise DataError(f"{len(problems)} problems in {self.root}:" + "".join(f"\n- {p}" for p in problems))
+            raise all_of(problems, f"problems in {self.root}")
         nominal, y = np.zeros(len(self.good), bool), torch.from_numpy(np.where(self.anomalous, -1, 1))
         names = np.array([file.stem for file in self.good]), np.array(self.names)
         train = Images(train, torch.zeros(len(nominal), dtype=torch.int64), nominal, names[0])
@@ -133,7 +133,8 @@ class Layout:
             if file is None:
                 continue
             try:
-                marked, masks[k, 0] = pictures.mask(file), pictures.mask(file, size, fit)
+                marked = pictures.mask(file)
+                masks[k, 0] = pictures.mask_at(marked, size, fit)
             except pictures.PictureError as error:
                 problems.append(str(error))
                 continue

@@ -63,7 +63,7 @@ class PatchNeighbours(ScoreMixin, BaseEstimator):
         held out, or four folds where they are few (:func:`fcdd.calibration.choose`). With ``held_out=0`` nothing is an
         outlier until :meth:`calibrate`. The rest as in :meth:`fcdd.detectors.FCDD.fit`.
         """
-        how, X = {"held_out": held_out or 0, "folds": folds}, as_images(X)
+        how = {"held_out": held_out or 0, "folds": folds}
         if held_out is None and not folds:
             X = as_images(X)
             how = calibration.choose(int((as_labels(y, len(X)) >= 0).sum()), self.nu)

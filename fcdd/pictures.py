@@ -17,7 +17,7 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from .decoding import ORIENTATION, TURNS, WHITES, PictureError, deep, on, opened, plain
-from .errors import DataError
+from .errors import all_of
 from .tiles import score_in_tiles, tiles
 
 __all__ = [
@@ -220,7 +220,7 @@ class Pictures:
         files = [self.files[int(k)] for k in np.arange(len(self.files))[index]]
         images = decoded(files, self.size, self.channels, problems, self.fit, self.white)
         if problems:
-            raise DataError(f"{len(problems)} pictures are damaged:" + "".join(f"\n- {p}" for p in problems))
+            raise all_of(problems, "pictures are damaged")
         return images
 
     @property
@@ -261,8 +261,13 @@ def mask(file, size: tuple[int, int] | None = None, fit: Callable = squeeze) -> 
     JPEG, what is brighter than half of the brightest. Raises :class:`PictureError` like :func:`read`.
     """
     marked = opened(file, _marked)
-    whole = size is None or marked.shape == tuple(size)
-    return marked if whole else np.asarray(fit(Image.fromarray(marked), size, how=Image.Resampling.NEAREST))
+    return marked if size is None else mask_at(marked, size, fit)
+
+
+def mask_at(marked: np.ndarray, size: tuple[int, int], fit: Callable = squeeze) -> np.ndarray:
+    """A boolean mask (H, W) at another ``size``, without mixing pixels."""
+    same = marked.shape == tuple(size)
+    return marked if same else np.asarray(fit(Image.fromarray(marked), size, how=Image.Resampling.NEAREST))
 
 
 def _marked(image: Image.Image, file) -> np.ndarray:
