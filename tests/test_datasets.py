@@ -85,7 +85,7 @@ def test_the_embedded_subset_can_be_made_again(monkeypatch, tmp_path):
     monkeypatch.setattr(idx, "EMBEDDED", tmp_path / "small.npz")
     files = idx_files(2500)
     put(tmp_path / "cache" / "fashion-mnist", files)
-    runpy.run_module("fcdd_study.make_fashion_mnist_small")
+    runpy.run_module("fcdd_study.make_fashion_mnist_small", run_name="__main__")
     images, labels = (
         np.frombuffer(files[f"test_{kind}"], np.uint8, offset=k) for kind, k in (("images", 16), ("labels", 8))
     )

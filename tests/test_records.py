@@ -248,6 +248,7 @@ def copied_code(tmp_path, monkeypatch):
     """A copy of the project's code that the hashes are taken of."""
     for package in ("fcdd", "fcdd_study"):
         shutil.copytree(hashes.PROJECT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    hashes._imports()  # who imports whom is asked of the code that is imported, whichever test comes first
     monkeypatch.setattr(hashes, "PROJECT", tmp_path)
     caches = hashes._files_behind, hashes._sha256_behind
     for cache in caches:
