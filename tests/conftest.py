@@ -36,7 +36,7 @@ SLOW = {"book", "copied", "result"}
 # Files that train networks or start processes: `make check` leaves them out.
 MEDIUM = {
     "test_baselines.py", "test_benchmarks.py", "test_chapters.py", "test_chapters_01_02.py", "test_cli.py",
-    "test_commands.py", "test_datasets.py", "test_demos.py", "test_detectors.py", "test_engine.py",
+    "test_commands.py", "test_datasets.py", "test_detectors.py", "test_engine.py",
     "test_features.py", "test_files.py", "test_gpu.py", "test_memory.py", "test_mvtec.py", "test_networks.py",
     "test_numbers.py", "test_package.py", "test_patches.py", "test_quiz.py", "test_records.py", "test_report.py",
     "test_stacking.py", "test_stream.py", "test_surroundings.py", "test_tour.py", "test_training.py",
@@ -46,7 +46,7 @@ MEDIUM = {
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if SLOW & set(item.fixturenames) or item.path.name == "test_demos.py":  # a browser draws each figure
+        if SLOW & set(item.fixturenames):
             item.add_marker("slow")
         if item.path.name in MEDIUM:
             item.add_marker("medium")

@@ -63,10 +63,7 @@ CHOICES = [
 
 # A minute a chapter: `make test` executes two of them.
 @pytest.mark.slow
-@pytest.mark.parametrize("name, choice", [
-    pytest.param(*case, marks=[] if case[1] in ({"method": "kde"}, {"exposure": "confetti"}) else pytest.mark.slow)
-    for case in CHOICES
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize("name, choice", CHOICES, ids=str)
 def test_a_reader_s_choice(tmp_path, name, choice):
     source = records.ROOT / "notebooks" / f"{name}.ipynb"
     chapters.execute(source, tmp_path / "out.ipynb", {"profile": "smoke", "device": "cpu", **choice})

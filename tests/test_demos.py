@@ -21,6 +21,7 @@ from fcdd_study import demos, protocol
 from fcdd_study.demos import collapse, draw, labels, shared, stamp
 from fcdd_study.watermark import letters, watermark
 
+pytestmark = pytest.mark.slow  # a browser draws each figure
 ROOT = Path(__file__).parents[1]
 EXTENSIONS = ["myst_parser", "fcdd_demos"]
 ALT = "What one sees of {}."

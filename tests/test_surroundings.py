@@ -203,7 +203,7 @@ def virtual_environment(folder, *paths):
 
 @pytest.mark.slow
 @started
-@pytest.mark.parametrize("works", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("works", [True, False])
 def test_another_environment_s_kernel_is_not_taken(other_environment, tmp_path, monkeypatch, works):
     """nteract/papermill#761, #625, #251; trials 21, 31 and 31b."""
     own = [str(other_environment), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
