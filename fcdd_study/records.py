@@ -8,7 +8,6 @@ import json
 import os
 import platform
 import subprocess
-import uuid
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +15,8 @@ from pathlib import Path
 import fastjsonschema
 import numpy as np
 import pandas as pd
+
+from fcdd.files import whole
 
 from . import hashes, protocol
 
@@ -52,13 +53,8 @@ def write(record: dict, folder: Path = FRESH) -> Path:
     if not np.isfinite([*record["metrics"].values(), *record["history"]]).all():
         raise ValueError(f"expected finite metrics and history, got NaN or infinity in {record['run']['id']}")
     path = folder / f"{record['run']['id']}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}.part")  # no other process's, on any machine
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(record, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    with whole(path) as partial:
+        partial.write_text(json.dumps(record, indent=1), encoding="utf-8")
     return path
 
 
