@@ -61,7 +61,7 @@ CHOICES = [
 ]
 
 
-# A minute a chapter: `make test` executes two of them.
+# A minute a chapter.
 @pytest.mark.slow
 @pytest.mark.parametrize("name, choice", CHOICES, ids=str)
 def test_a_reader_s_choice(tmp_path, name, choice):
