@@ -1,5 +1,6 @@
 """Safetensors in and out: arrays, and numbers as metadata. Knows no class. Taught in: the page on the library."""
 
+import hashlib
 import json
 import os
 import uuid
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePath
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 FORMAT = "fcdd-1"
@@ -22,8 +23,18 @@ def write(path, kind: str, parameters: dict, fitted: dict, arrays: dict) -> None
     """
     parameters = {name: _plain(name, value) for name, value in parameters.items()}
     metadata = {"format": FORMAT, "class": kind, "parameters": json.dumps(parameters), "fitted": json.dumps(fitted)}
+    arrays = {key: np.ascontiguousarray(value) for key, value in arrays.items()}
     with whole(path) as partial:
-        save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, partial, metadata=metadata)
+        save_file(arrays, partial, metadata=metadata | {"sha256": _digest(metadata, arrays)})
+
+
+def _digest(metadata: dict, arrays: dict) -> str:
+    """sha256 over all that a file holds."""
+    digest = hashlib.sha256(repr(sorted(metadata.items())).encode())
+    for key, array in sorted(arrays.items()):
+        digest.update(f"{key} {array.dtype} {array.shape}".encode())
+        digest.update(array)
+    return digest.hexdigest()
 
 
 @contextmanager
@@ -63,21 +74,25 @@ def _plain(name: str, value):
 
 
 def read(path) -> tuple[str, dict, dict, dict]:
-    """Class name, parameters, fitted numbers and arrays of :func:`write`.
+    """Class name, parameters, fitted numbers and arrays of :func:`write`, none of which hangs on the file any more.
 
-    Raises FileNotFoundError; ValueError if the file is damaged or none of ours.
+    Raises FileNotFoundError; ValueError if the file is damaged, none of ours or of a newer version.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"no model at {path}; expected a file written by save()")
     try:
         with safe_open(path, "np") as file:
             metadata = file.metadata() or {}
-            arrays = {key: np.array(file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118
-        if (found := metadata.get("format")) == FORMAT:
-            parameters, fitted = json.loads(metadata["parameters"]), json.loads(metadata["fitted"])
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise ValueError(f"{path} is not a safetensors file or is cut short ({error})") from error
-    if found != FORMAT:
-        raise ValueError(f"{path} was not written by this library (expected format {FORMAT}, got {found})")
-    parameters = {key: tuple(value) if isinstance(value, list) else value for key, value in parameters.items()}
-    return metadata["class"], parameters, fitted, arrays
+            if (found := metadata.get("format")) == FORMAT:
+                arrays = {key: np.array(file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118
+                if metadata.pop("sha256", None) not in (None, _digest(metadata, arrays)):  # older versions wrote none
+                    raise ValueError("its content has changed since it was written")
+                given = json.loads(metadata["parameters"]).items()
+                parameters = {name: tuple(value) if isinstance(value, list) else value for name, value in given}
+                return metadata["class"], parameters, dict(json.loads(metadata["fitted"])), arrays
+    except Exception as error:  # of safetensors, NumPy and JSON, for what is damaged or was never written here
+        raise ValueError(f"{path} is not a safetensors file or is cut short or changed ({error})") from error
+    if str(found).startswith("fcdd-"):
+        told = f"was written by a newer version of this library (format {found}, this one reads {FORMAT})"
+        raise ValueError(f"{path} {told}; update it: pip install --upgrade fcdd-book")
+    raise ValueError(f"{path} was not written by this library (expected format {FORMAT}, got {found})")

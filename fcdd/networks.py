@@ -253,7 +253,8 @@ def _read_weights(weights, source: str) -> dict:
                 return {key: torch.from_numpy(array) for key, array in arrays.items()}
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # each format has its own errors for a damaged file
-        told = f"{path} cannot be read as a state dict ({error}); expected .pth, .pt, .npz or .safetensors"
+        why = str(error).partition(". ")[0]  # without PyTorch's advice to run what is in the file
+        told = f"{path} cannot be read as a state dict ({why}); expected .pth, .pt, .npz or .safetensors"
         raise ValueError(told) from error
 
 

@@ -3,6 +3,8 @@
 Knows no network. Taught in: chapter 00 (scores) and the page on thresholds.
 """
 
+import warnings
+
 import numpy as np
 from sklearn.base import OutlierMixin, clone
 from sklearn.utils.validation import check_is_fitted
@@ -130,15 +132,30 @@ def load(path, expected=ScoreMixin):
         raise ValueError(f"{text}; import a class of your own before loading it")
     if not issubclass(known[name], expected):
         raise ValueError(f"{path} holds a {name}, expected a {expected.__name__}; call {name}.load")
-    detector = known[name](**parameters)
+    try:
+        return _made_again(known[name](**parameters), fitted, arrays)
+    except Exception as error:  # of Python, NumPy and PyTorch, where parts of a file do not fit together
+        why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        told = f"{path} holds a {name} that cannot be made again ({why}); expected a file as save() writes it"
+        raise ValueError(told) from error
+
+
+def _made_again(detector, fitted: dict, arrays: dict):
+    """The detector with what it had learnt, once it has judged something blank: what does not fit shows now."""
     calibrated, seen = fitted.pop("calibration", None), arrays.pop("calibration_scores", None)
     if pictures := fitted.pop("pictures", None):
-        detector.pictures_ = pictures
+        detector.pictures_ = dict(pictures)
     detector._restore(arrays, fitted)
     if calibrated:
         detector.calibration_ = calibration.Calibration(**calibrated)
     if seen is not None:  # files of older versions hold none
         detector.calibration_scores_ = seen
+    judge, detector.offset_ = getattr(detector, "inner_", detector), float(detector.offset_)
+    with warnings.catch_warnings(action="ignore"):  # of a table whose columns have names
+        if hasattr(judge, "image_shape_"):
+            judge.scores_and_maps(np.zeros((1, *judge.image_shape_), np.uint8))
+        elif judge.kernel != "precomputed":
+            judge.anomaly_score(np.zeros((1, judge.n_features_in_)))
     return detector
 
 

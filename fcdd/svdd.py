@@ -146,6 +146,10 @@ class SVDD(ScoreMixin, BaseEstimator):
         return arrays, {name: each.tolist() if hasattr(each, "tolist") else each for name, each in fitted.items()}
 
     def _restore(self, arrays, fitted):
+        if self.kernel not in KERNELS or any(hasattr(type(self), name) for name in (*arrays, *fitted)):
+            raise ValueError(
+                f"expected one of {KERNELS} and what was learnt, got {self.kernel!r}, {[*arrays, *fitted]}"
+            )
         vars(self).update(fitted, **arrays)
         if "feature_names_in_" in fitted:
             self.feature_names_in_ = np.array(fitted["feature_names_in_"], dtype=object)
