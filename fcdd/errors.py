@@ -18,7 +18,8 @@ def verdict(error: Exception, packages: set[str]) -> tuple[int, str]:
     if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] not in packages:
         return 1, f"error: {error.name} is not installed; the study and the book need: pip install 'fcdd-book[book]'"
     of_the_machine = isinstance(error, OSError | MemoryError) or "OutOfMemory" in type(error).__name__
-    if of_the_machine or (isinstance(error, ValueError | RuntimeError | ImportError) and _raised_in(error, packages)):
+    ours = isinstance(error, ValueError | RuntimeError | ImportError | FloatingPointError)
+    if of_the_machine or (ours and _raised_in(error, packages)):
         return 1, f"error: {error}"
     first_line = traceback.format_exception_only(error)[0].strip().partition("\n")[0]
     return 3, f"this is a bug in fcdd, not in your input; please report it: {first_line}"

@@ -15,6 +15,7 @@ from torch import nn
 
 from . import augment, auto, explain, exposure, networks, stacking, training
 from .checks import as_images, as_labels, as_masks, check_seed, mark_labels
+from .memory import halving
 from .scores import ScoreMixin
 
 # A keyword-only constructor that only stores, as scikit-learn asks for; its parameters are the annotated fields.
@@ -66,7 +67,8 @@ class DeepDetector(ScoreMixin, BaseEstimator):
         return getattr(self, "resolved_", {}).get(name, getattr(self, name))
 
     def _resolve(self, images):
-        self.resolved_ = auto.resolve(self.get_params(deep=False), tuple(images.shape[1:]))
+        self.halved_ = getattr(self, "halved_", {})  # {"batch_size": n}, if fewer than was asked for
+        self.resolved_ = auto.resolve(self.get_params(deep=False), tuple(images.shape[1:])) | self.halved_
 
     def _check(self):
         if not 0 < self.nu <= 1:
@@ -117,7 +119,7 @@ class DeepDetector(ScoreMixin, BaseEstimator):
         watch = (watch or training.Watch()).begin(self, images, labels, masks)
         title = f"{type(self).__name__}{watch.part}, {self.epochs} epochs"
         with training.progress(self._all_epochs(), title, watch.verbose) as bar:
-            fit_stack([self], [(images, labels, masks)], bar, watch)
+            fit_one(self, (images, labels, masks), bar, watch)
         return self
 
     def _start(self, images, labels, masks) -> training.Batches:
@@ -200,6 +202,8 @@ class DeepDetector(ScoreMixin, BaseEstimator):
         self.history_ = fitted["history"]
         if "center" in arrays:
             self.center_, self.radius_ = torch.from_numpy(arrays["center"]), fitted["radius"]
+            if self.center_.shape != self.output_shape_:
+                raise ValueError(f"expected a center of shape {self.output_shape_}, got {tuple(self.center_.shape)}")
 
 
 def good(images, labels):
@@ -221,6 +225,8 @@ def restore_network(detector, arrays: dict, fitted: dict) -> None:
     tensors = {key: torch.from_numpy(value) for key, value in arrays.items()}
     detector.device_, detector.image_shape_ = torch.device("cpu"), tuple(fitted["image_shape"])
     detector.normalisation_ = augment.Normalisation(fitted["contrast"], tensors["shift"], tensors["scale"])
+    if any(part.shape != (detector.image_shape_[0], 1, 1) for part in detector.normalisation_[1:]):
+        raise ValueError(f"expected shift and scale for {detector.image_shape_[0]} channels")
     options = detector.network_options or {}
     weights = {"weights": None} if "weights" in options else {}
     detector.network_ = detector._build(options | weights).eval()
@@ -247,6 +253,20 @@ def fit_stack(members, data, bar, watch=None) -> None:
         for member in members:
             forget(member)
         raise
+
+
+def fit_one(detector, inputs, bar, watch=None) -> None:
+    """Fits a detector; where a GPU's memory is too small, anew with half the batch, which ``halved_`` then tells."""
+    done, detector.halved_ = bar.n, {}
+    detector._resolve(inputs[0])
+    asked = detector._setting("batch_size")
+
+    def fitted(batch_size):
+        bar.update(done - bar.n)
+        detector.halved_ = {} if batch_size == asked else {"batch_size": batch_size}
+        fit_stack([detector], [inputs], bar, watch and watch.of(**detector.halved_))
+
+    halving(fitted, asked, 2)
 
 
 def forget(detector) -> None:

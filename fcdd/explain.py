@@ -13,17 +13,19 @@ from torch import Tensor
 from . import pictures
 from .augment import as_uint8
 from .checks import as_images
+from .memory import halving
 
 
 def gradient_maps(network, score, images: Tensor, prepare, device, batch_size: int = 256) -> np.ndarray:
     r"""How much each pixel moves the score: :math:`\sum_c |\partial s / \partial x_c|`, (N, C, H, W) → (N, H, W)."""
     network.eval()
-    maps = []
-    for batch in images.split(batch_size):
+
+    def gradients(batch):
         x = prepare(batch.to(device)).detach().requires_grad_()
         (gradient,) = torch.autograd.grad(score(network(x)).sum(), x)
-        maps.append(gradient.abs().sum(1).cpu())
-    return torch.cat(maps).numpy()
+        return gradient.abs().sum(1).cpu()
+
+    return halving(lambda size: torch.cat([*map(gradients, images.split(size))]), batch_size).numpy()
 
 
 def blur(maps, sigma: float, extent: int | None = None) -> np.ndarray:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from . import exposure, stacking, training
-from .estimator import DeepDetector, fit_stack, forget
+from .estimator import DeepDetector, fit_one, fit_stack, forget
 
 
 def fit_all(detectors: Sequence, X: Sequence, y: Sequence | None = None, *, stack=None, title=None, limit=None):
@@ -99,12 +99,13 @@ def _stack_size(detector, images, stack: int | None) -> int:
 
 def _fit_or_split(members, data, bar) -> None:
     """Fits a stack; if it does not fit into the memory of a GPU, one half of it after the other."""
+    if len(members) == 1:
+        return fit_one(members[0], data[0], bar)
     done, half = bar.n, -(-len(members) // 2)
     try:
         return fit_stack(members, data, bar)
     except torch.OutOfMemoryError:
-        if half == len(members):
-            raise
+        pass  # out of the handler, whose error holds what filled the memory
     torch.cuda.empty_cache()
     bar.update(done - bar.n)
     for part in (slice(half), slice(half, None)):

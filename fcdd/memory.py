@@ -1,8 +1,13 @@
-"""Memory that is used again at every step of a training stays with the process. Taught in: the page on speed."""
+"""Memory that is freed stays with the process; what a GPU cannot hold goes in halves. Taught in: the page on speed."""
 
 import ctypes
 import os
 import sys
+import warnings
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 # glibc's names for them, in its environment variables and in its malloc.h, and bytes: as many as its call can be told.
 KEPT = {"MALLOC_MMAP_THRESHOLD_": (-3, 2**30), "MALLOC_TRIM_THRESHOLD_": (-1, 2**31 - 1)}
@@ -21,3 +26,19 @@ def keep_freed() -> None:
         if name not in os.environ:
             library.mallopt(option, size)
             os.environ[name] = str(size)
+
+
+def halving(work: Callable[[int], T], batch_size: int, least: int = 1) -> T:
+    """``work(batch_size)``; where a GPU's memory is too small, from the beginning with half of it, with a warning.
+    Raises torch.OutOfMemoryError where not even ``least`` fit."""
+    import torch  # here, as the command line imports this file first
+
+    while True:
+        try:
+            return work(batch_size)
+        except torch.OutOfMemoryError:
+            if batch_size // 2 < least:
+                raise
+        batch_size //= 2  # out of the handler, whose error holds what filled the memory
+        warnings.warn(f"out of memory on the GPU: once more with batches of {batch_size}", stacklevel=2)
+        torch.cuda.empty_cache()

@@ -15,6 +15,7 @@ from torch import Generator, Tensor, nn
 from . import augment, calibration, features, networks, training
 from .checks import as_images, as_labels, check_option
 from .estimator import DeepDetector, good, network_state, parameters, restore_network
+from .memory import halving
 from .mobilenet import Joined
 from .receptive import ReceptiveField, regrid
 from .scores import ScoreMixin
@@ -84,9 +85,12 @@ class PatchNeighbours(ScoreMixin, BaseEstimator):
         self.network_ = self._build(self.network_options or {})
         kind = self.network_.normalisation or "standard"
         self.normalisation_ = augment.fit_normalisation(images, kind).to(self.device_)
-        generator = Generator().manual_seed(int(self.seed))
-        wanted = self.bank * (10 if self.subsample == "coreset" else 1)
-        patches = features.sample(self._features, images, wanted, generator, self.batch_size).cpu()
+        wanted, generator = self.bank * (10 if self.subsample == "coreset" else 1), Generator()
+
+        def sampled(size):
+            return features.sample(self._features, images, wanted, generator.manual_seed(int(self.seed)), size).cpu()
+
+        patches = halving(sampled, self.batch_size)
         self._remember(coreset(patches, self.bank, generator) if self.subsample == "coreset" else patches)
         self.offset_ = -np.inf  # nothing is an outlier until calibrated
         return self
@@ -113,10 +117,13 @@ class PatchNeighbours(ScoreMixin, BaseEstimator):
 
     def distances(self, X) -> np.ndarray:
         """(N, u, v) float32: each patch's distance to the nearest one of the bank."""
-        images, step = self._images(X), self.batch_size
-        batches = (images[start : start + step] for start in range(0, len(images), step))
-        near = (nearest(self.whiten_(self._features(batch)), self.memory_).cpu() for batch in batches)
-        return torch.cat(list(near)).numpy()
+        images = self._images(X)
+
+        def near(size):
+            features = map(self._features, images.split(size))
+            return torch.cat([nearest(self.whiten_(each), self.memory_).cpu() for each in features]).numpy()
+
+        return halving(near, self.batch_size)
 
     def _state(self):
         arrays, fitted = network_state(self)

@@ -5,7 +5,6 @@ Several models of one architecture train at once when their batches lie end to e
 numbers that it would see alone. Taught in: chapter 02 (the loop), 04 (outlier exposure) and 08.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from torch import Generator, Tensor, nn
 from tqdm import tqdm
 
 from .augment import Draws, Normalisation, draw, papers_recipe
+from .memory import halving
 from .watch import Watch
 
 
@@ -170,7 +170,7 @@ def _in_parts(functions: Sequence[Callable]) -> Callable:
 
 
 def _epoch(network, loss, batches, batch_size, optimizer, half, after_batch) -> Tensor:
-    """One pass over the images; the mean loss of each model (M,), on the device."""
+    """One pass over the images; the mean loss of each model in each batch (M, batches), on the device."""
     network.train()
     losses = []
     for x, y, masks in batches.epoch(batch_size):
@@ -183,7 +183,7 @@ def _epoch(network, loss, batches, batch_size, optimizer, half, after_batch) -> 
         losses.append(value.detach())
         if after_batch is not None:
             after_batch(outputs.detach())
-    return torch.stack(losses, 1).mean(1)
+    return torch.stack(losses, 1)
 
 
 def train(
@@ -196,22 +196,23 @@ def train(
     images of one model, and there is a list of losses for each; all share the schedule. ``after_batch(epoch,
     outputs)`` is called after every step (Deep SVDD's radius lives there). The network is left in evaluation mode.
     ``bar`` counts the epochs of all models, if it is not to be one of its own; ``watch`` has callbacks and a checkpoint
-    to go on from. Raises FloatingPointError if a loss is not finite, naming the epoch.
+    to go on from. Raises FloatingPointError if a loss or a weight is not finite, naming the epoch and the batch.
     """
     optimizer, decay = schedule.make(network)
     device, models, watch = batches.images.device, batches.models, watch or Watch()
     half, parts = mixed_precision(device), {"network": network, "optimizer": optimizer, "decay": decay}
     bars = progress(schedule.epochs * models, title) if bar is None else nullcontext(bar)
     with bars as bar, repeatable(batches.generator, device):
-        history = watch.resume(parts, batches.generator, device)
+        history = watch.resume(parts, batches.generator, device, schedule.epochs)
         bar.update(models * len(history))
         for epoch in range(len(history), schedule.epochs):
             after = after_batch and partial(after_batch, epoch)
-            history.append(_epoch(network, loss, batches, schedule.batch_size, optimizer, half, after).tolist())
+            losses = _epoch(network, loss, batches, schedule.batch_size, optimizer, half, after)
+            refuse_infinite(losses, network, epoch, watch.kept(epoch))
+            history.append(losses.mean(1).tolist())
             decay.step()
             bar.update(models)
             bar.set_postfix(loss=f"{sum(history[-1]) / models:.4g}", refresh=False)
-            refuse_infinite(history[-1], epoch)
             if watch.after(history, parts, batches.generator, device):
                 break
     network.eval()
@@ -236,13 +237,24 @@ def progress(epochs: int, title: str, verbose: bool = True) -> tqdm:
     return tqdm(total=epochs, desc=title, unit="epoch", leave=False, delay=3, **({} if verbose else {"disable": True}))
 
 
-def refuse_infinite(losses: list[float], epoch: int) -> None:
-    """Raises FloatingPointError if a model's loss is not finite; ``epoch`` counts from 0."""
-    wrong = {str(k): loss for k, loss in enumerate(losses, 1) if not math.isfinite(loss)}
+def refuse_infinite(losses: Tensor, network: nn.Module, epoch: int, kept: str = "") -> None:
+    """Raises FloatingPointError if a loss (M, batches) of an epoch, counted from 0, is not finite, or a weight after
+    its last batch; ``kept`` says what there is of the training before."""
+    models, batches = losses.shape
+    wrong = (~losses.isfinite()).nonzero().tolist()  # the one wait for the device in an epoch
     if wrong:
-        which = f" of model {', '.join(wrong)} of {len(losses)}" if len(losses) > 1 else ""
-        told = f"the loss{which} became {[*wrong.values()][0]} in epoch {epoch + 1}; try a smaller learning_rate"
-        raise FloatingPointError(told)
+        model, batch = min(wrong, key=lambda place: place[1])
+        of = (
+            f" of model {', '.join(str(k + 1) for k in sorted({k for k, _ in wrong}))} of {models}"
+            if models > 1
+            else ""
+        )
+        what = f"the loss{of} became {float(losses[model, batch])} in batch {batch + 1}"
+    elif not all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values()):
+        what = f"a weight became infinite or nan in batch {batches}, the last one,"
+    else:
+        return
+    raise FloatingPointError(f"{what} of epoch {epoch + 1}; {kept}try a smaller learning_rate")
 
 
 def forward(network: nn.Module, images: Tensor, prepare: Callable, device, *, head=None, batch_size=512):
@@ -251,10 +263,11 @@ def forward(network: nn.Module, images: Tensor, prepare: Callable, device, *, he
     ``head`` is applied to every batch of outputs on the device, to keep what is gathered small.
     """
     network.eval()
-    head, parts = head or nn.Identity(), []
-    with torch.inference_mode():
-        for start in range(0, len(images), batch_size):
-            x = images[start : start + batch_size]
-            outputs = network(prepare(x.to(device)).contiguous(memory_format=torch.channels_last))
-            parts.append(head(outputs).cpu())
-    return torch.cat(parts)
+    head = head or nn.Identity()
+
+    def outputs(size):
+        with torch.inference_mode():
+            batches = (prepare(x.to(device)).contiguous(memory_format=torch.channels_last) for x in images.split(size))
+            return torch.cat([head(network(x)).cpu() for x in batches])
+
+    return halving(outputs, batch_size)

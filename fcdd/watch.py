@@ -4,6 +4,7 @@ Taught in: the page on the library.
 """
 
 import hashlib
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,33 +35,57 @@ class Watch:
         """The watch of this detector's training on these images."""
         if self.checkpoint is None:
             return replace(self, detector=detector)
-        digest = hashlib.sha256(repr((type(detector).__name__, sorted(detector.get_params().items()))).encode())
+        settings = {name: value for name, value in detector.get_params().items() if name != "epochs"}
+        digest = hashlib.sha256(repr((type(detector).__name__, sorted(settings.items()))).encode())
         for part in (images, labels, masks):
             held = part.cpu().numpy().tobytes() if isinstance(part, Tensor) else repr(part).encode()
             digest.update(held)
         return replace(self, detector=detector, key=digest.hexdigest())
 
-    def resume(self, parts: dict, draws, device) -> list:
+    def resume(self, parts: dict, draws, device, epochs: int) -> list:
         """Sets the ``parts`` (network, optimiser, learning rate) and the random ``draws`` as the checkpoint has them;
-        returns its losses, none without one. Raises ValueError for a checkpoint of something else, or a damaged one."""
+        returns its losses, none without one. Raises ValueError for a checkpoint of something else, of more ``epochs``,
+        or a damaged one."""
         if self.checkpoint is None or not self.checkpoint.exists():
             return []
         try:
+            with zipfile.ZipFile(self.checkpoint) as whole:
+                if changed := whole.testzip():  # PyTorch does not look at the checksums
+                    raise ValueError(f"{changed} in it is damaged")
             held = torch.load(self.checkpoint, map_location=device, weights_only=True)
+            if same := held["key"] == self.key:
+                for name, part in parts.items():
+                    part.load_state_dict(held[name])
+                for generator, state in zip(_generators(draws), held["draws"], strict=True):
+                    generator.set_state(state.cpu())
+                _global(device, [state.cpu() for state in held["global"]])
+                if held["radius"] is not None:
+                    self.detector.radius_ = held["radius"]
+                history = list(held["history"])
         except Exception as error:  # zip, pickle and PyTorch each raise their own
-            told = f"{self.checkpoint} is no checkpoint that can be read ({error}); delete it to begin anew"
-            raise ValueError(told) from error
-        if held.get("key") != self.key:
+            why = str(error).partition(". ")[0]  # where PyTorch goes on to advise to run what is in the file
+            raise ValueError(
+                f"{self.checkpoint} is no checkpoint that can be read ({why}); delete it to begin anew"
+            ) from error
+        if not same:
             told = "is of other images, other settings or another version; delete it, or name another file"
             raise ValueError(f"the checkpoint {self.checkpoint} {told}")
-        for name, part in parts.items():
-            part.load_state_dict(held[name])
-        for generator, state in zip(_generators(draws), held["draws"], strict=True):
-            generator.set_state(state.cpu())
-        _global(device, [state.cpu() for state in held["global"]])
-        if held["radius"] is not None:
-            self.detector.radius_ = held["radius"]
-        return held["history"]
+        if len(history) > epochs:
+            told = f"holds {len(history)} epochs, more than the {epochs} asked for; delete it, or name another file"
+            raise ValueError(f"the checkpoint {self.checkpoint} {told}")
+        return history
+
+    def of(self, batch_size: int | None = None) -> "Watch":
+        """With a checkpoint of its own for another ``batch_size`` than the one asked for."""
+        file = self.checkpoint
+        return self if None in (file, batch_size) else replace(self, checkpoint=Path(f"{file}.batch{batch_size}"))
+
+    def kept(self, epochs: int) -> str:
+        """What is left of so many epochs when training stops, as a part of a sentence."""
+        if self.checkpoint is None:
+            return "nothing is kept without a checkpoint; "
+        told = f"{self.checkpoint} keeps epoch {epochs}: fit with epochs={epochs} gives the model as it was then, or "
+        return f"{told}delete the file and " if epochs else ""
 
     def after(self, history: list, parts: dict, draws, device) -> bool:
         """Keeps the state after an epoch and calls the callbacks; True if one of them ends the training."""

@@ -24,10 +24,10 @@ def run_all(runs: list[protocol.Run], device: str = "auto", folder=records.FRESH
     waiting = [run for run in runs if not records.is_current(run, folder)]
     if not waiting:
         return records.table_of(runs, folder)
-    failures, busy = {}, set()
+    failures, tried, busy = {}, set(), set()
     with tqdm(total=len(waiting), desc=f"{runs[0].profile} runs", unit="run", leave=False) as bar:
         for patience in (0, -1):  # seconds; -1: until the other one ends
-            left = [run for run in waiting if run.id not in failures and not records.is_current(run, folder)]
+            left = [run for run in waiting if run.id not in tried and not records.is_current(run, folder)]
             for group in groups(left):
                 name = f"{group[0].dataset} {group[0].label}"
                 bar.set_postfix_str(f"{group[0].label}, {group[0].normal}, seed {group[0].seed}")
@@ -38,6 +38,7 @@ def run_all(runs: list[protocol.Run], device: str = "auto", folder=records.FRESH
                         tqdm.write(f"another process is at {name}; back to it at the end", file=sys.stderr)
                     busy.add(name)
                     continue
+                tried |= {run.id for run in group}
                 bar.update(len(group))
     if failures:
         raise RuntimeError(f"{len(failures)} of {len(waiting)} runs failed:\n{_listed(failures)}") from next(
@@ -111,7 +112,7 @@ def _record(trained: protocol.Trained) -> dict:
     return {
         "schema": records.SCHEMA_VERSION,
         "run": asdict(run) | {"id": run.id, "changes": dict(run.changes)},
-        "settings": run.settings,
+        "settings": run.settings | getattr(model, "halved_", {}),  # then it is stale, and never counts as the profile's
         "selection": run.selection,
         "metrics": measured,
         "history": history,

@@ -54,7 +54,8 @@ def files(run: protocol.Run) -> tuple[Path, Path]:
 
 def forget(run: protocol.Run) -> None:
     """Removes what is left of a run that is recorded."""
-    for file in files(run) if limit(run) is not None else ():
+    checkpoint, seconds = files(run)
+    for file in (seconds, *checkpoint.parent.glob(f"{checkpoint.name}*")) if limit(run) is not None else ():
         file.unlink(missing_ok=True)
 
 

@@ -1,7 +1,9 @@
 """Long trainings: killed ones go on and give the same bits, those over their hours are cut and say so."""
 
 import pytest
+import torch
 
+from fcdd import augment
 from fcdd_study import engine, protocol, records, resume
 
 RUN = protocol.Run("fashion-mnist-small", "Ankle boot", "fcdd", 0, "smoke")
@@ -62,3 +64,22 @@ def test_a_clock_without_its_checkpoint_begins_anew():
 def test_other_runs_have_neither():
     other = protocol.Run("textures", "brick", "fcdd", 0, "smoke")
     assert resume.watched(other) == {} and resume.told(other, 1, 2.0) == (2.0, {})
+
+
+@pytest.mark.filterwarnings("ignore:out of memory on the GPU")
+def test_a_run_that_no_gpu_held_never_counts_as_the_profiles(monkeypatch, tmp_path):
+    """Its record says with which batch it was trained, is stale for good, and is made once a call, not twice."""
+    made, plain = [], augment.Normalisation.__call__
+
+    def small(self, images):
+        if len(images) > 32:
+            raise torch.OutOfMemoryError
+        return plain(self, images)
+
+    monkeypatch.setattr(augment.Normalisation, "__call__", small)
+    monkeypatch.setattr(engine, "_record", lambda trained, plain=engine._record: made.append(1) or plain(trained))
+    table = engine.run_all([RUN], "cpu", tmp_path / "records")
+    record = records.read(records.path_of(RUN, tmp_path / "records"))
+    assert record["settings"] == RUN.settings | {"batch_size": 32} and records.stale(record) == ["settings"]
+    assert made == [1] and table["stale"].tolist() == ["settings"]
+    assert not [file for file in (tmp_path / "_build").rglob("*") if file.is_file()]  # the halved one's checkpoint, too

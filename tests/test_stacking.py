@@ -12,7 +12,7 @@ from sklearn.exceptions import NotFittedError
 from torch import nn
 
 import fcdd
-from fcdd import augment, exposure, many, networks, objectives, stacking, training
+from fcdd import augment, estimator, exposure, many, networks, objectives, stacking, training
 from fcdd.many import fit_all
 from fcdd.metrics import auroc
 
@@ -270,7 +270,9 @@ def test_a_loss_that_explodes_names_the_models():
 
     with (
         stacking.stacked(members) as network,
-        pytest.raises(FloatingPointError, match=r"the loss of model 2, 3 of 3 became nan in epoch 1; try a smaller"),
+        pytest.raises(
+            FloatingPointError, match=r"the loss of model 2, 3 of 3 became nan in batch 1 of epoch 1; nothing"
+        ),
     ):
         training.train(network, explode, both, training.Schedule(2, 8, 0.1))
 
@@ -331,7 +333,10 @@ def test_fit_all_equals_fit(float32, classes, colours, case):
 def stacks_of(monkeypatch):
     """The sizes of the stacks that are trained from now on."""
     sizes, fit = [], many.fit_stack
-    monkeypatch.setattr(many, "fit_stack", lambda members, *rest: (sizes.append(len(members)), fit(members, *rest)))
+    for module in (many, estimator):
+        monkeypatch.setattr(
+            module, "fit_stack", lambda members, *rest: (sizes.append(len(members)), fit(members, *rest))
+        )
     return sizes
 
 
@@ -356,12 +361,14 @@ def test_too_little_memory_halves_the_stack(float32, classes, monkeypatch):
             raise torch.OutOfMemoryError
         fit(members, *rest)
 
-    monkeypatch.setattr(many, "fit_stack", small)
+    for module in (many, estimator):
+        monkeypatch.setattr(module, "fit_stack", small)
     for one, other in zip(whole, fit_all(make("FCDD"), classes, stack=3), strict=True):
         alike(one, other, classes[0])
     assert sizes == [3, 2, 1, 1, 1]
-    monkeypatch.setattr(many, "fit_stack", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError))
-    with pytest.raises(torch.OutOfMemoryError):
+    for module in (many, estimator):
+        monkeypatch.setattr(module, "fit_stack", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError))
+    with pytest.raises(torch.OutOfMemoryError), pytest.warns(UserWarning, match="batches of 2$"):
         fit_all(make("FCDD", 2), classes[:2])
 
 

@@ -223,9 +223,37 @@ def test_after_batch_sees_every_step():
     assert seen == [(epoch, size, False) for epoch in range(3) for size in (8, 8, 4)]
 
 
-def test_a_loss_that_explodes_names_the_epoch():
-    with pytest.raises(FloatingPointError, match="the loss became nan in epoch 1; try a smaller learning_rate"):
+def test_a_loss_that_explodes_names_epoch_and_batch():
+    told = (
+        "the loss became nan in batch 1 of epoch 1; nothing is kept without a checkpoint; try a smaller learning_rate"
+    )
+    with pytest.raises(FloatingPointError, match=told):
         training.train(linear(), lambda z, y, m: z.sum(1) / 0 * 0, batches(numbered(8)), training.Schedule(2, 4, 0.1))
+    steps = []
+
+    def later(z, y, m):
+        steps.append(len(z))
+        return z.sum(1) * (torch.inf if len(steps) == 9 else 1)
+
+    with pytest.raises(FloatingPointError, match="became (inf|-inf|nan) in batch 3 of epoch 2"):
+        training.train(linear(), later, batches(numbered(24)), training.Schedule(5, 4, 1e-3))
+    assert len(steps) == 12  # the epoch ends first: the device is asked once
+
+
+def test_weights_that_the_last_batch_of_an_epoch_spoils():
+    """The loss of that batch is still finite: without a look at the weights a checkpoint would keep them."""
+    network, steps = linear(), []
+
+    def spoil(epoch, outputs):
+        steps.append(epoch)
+        if len(steps) == 4:
+            network[1].weight.data[0, 0] = torch.nan
+
+    with pytest.raises(
+        FloatingPointError, match="a weight became infinite or nan in batch 2, the last one, of epoch 2"
+    ):
+        training.train(network, lambda z, y, m: z.square().sum(1), batches(numbered(8)), training.Schedule(3, 4, 1e-3),
+                       after_batch=spoil)  # fmt: skip
 
 
 def test_forward_in_batches_equals_forward_at_once():
