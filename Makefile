@@ -34,7 +34,7 @@ $(foreach name,$(KNOWN),$(if $(filter environment,$(origin $(name))),$(info $(na
 
 # Modules are run with `python -m`: the scripts in .venv/bin break in folders whose path holds a space.
 PY := .venv/bin/python
-SNAKEMAKE := $(PY) -m snakemake
+SNAKEMAKE := $(PY) -m fcdd_study.graph
 OPTIONS := --scheduler greedy --rerun-incomplete --nolock --keep-going --quiet host $(ARGS) \
 	$(if $(CLUSTER),--profile fcdd_study/cluster/$(CLUSTER),--cores $(CORES) --resources gpu=1) \
 	--config profile=$(PROFILE) device=$(DEVICE) $(if $(CLUSTER),cluster=$(CLUSTER))

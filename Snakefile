@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from snakemake.logging import logger
 
-from fcdd_study import chapters, demos, grid, hashes, plan, progress, protocol, records, slurm
+from fcdd_study import chapters, demos, graph, grid, hashes, plan, progress, protocol, records, slurm
 
 PROFILE = config.get("profile", "quick")
 DEVICE = config.get("device", "auto")
@@ -77,6 +77,7 @@ if workflow.is_main_process and not DRY:
         LOCK.acquire(timeout=0)
     except Timeout:
         raise WorkflowError("another build is running in this folder; wait for it to end")
+    graph.remove_halves(Path("_build"))
     # A table that lists records which are no longer there has to be made again, and a chapter changed by hand.
     for file in filter(lost, glob(f"_build/*/{PROFILE}/*/*.csv")):
         Path(file).unlink()
@@ -89,6 +90,7 @@ if workflow.is_main_process and not DRY:
     )
     progress.follow(logger, PROGRESS)
     atexit.register(PROGRESS.close)
+    graph.on_interrupt(graph.once(PROGRESS.interrupt))
 
 
 def content(files):
@@ -277,5 +279,5 @@ onsuccess:
 
 onerror:
     PROGRESS.close()
-    if PROGRESS.failed:
-        print("", *PROGRESS.report(), sep="\n", file=sys.stderr)
+    if report := PROGRESS.report():
+        print("", *report, sep="\n", file=sys.stderr)

@@ -18,6 +18,7 @@ from rich.text import Text
 BAR = re.compile(rb"(\d+)/(\d+) \[")  # tqdm's, in the log of a job: runs done, runs to do
 NOTHING = "(nothing: it was ended before it could say why)"
 SEE_THE_LOG = "For further error details"  # what Snakemake adds to each message of a batch system
+KEPT = "kept: jobs that had ended ({done}) and each record in _build/records; the same command goes on from there"
 # Snakemake's own words on failures, of which the report says more.
 AFTER = "At least one job did not complete successfully", "Exiting because a job execution failed"
 
@@ -67,7 +68,7 @@ class Progress(logging.Handler):
         self.to_make: set[str] = set()
         self.running: dict[int, Job] = {}
         self.failed: list[Failure] = []
-        self.started, self.most = 0, 1
+        self.started, self.most, self.interrupted = 0, 1, False
         self.live = Live(get_renderable=self._line, console=self.console, refresh_per_second=1, transient=True)
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -92,6 +93,8 @@ class Progress(logging.Handler):
         elif event == "job_error":
             if job := self.running.pop(record.jobid, None):
                 self.to_make.discard(job.makes)
+            if self.interrupted:  # it ended because it was told to
+                return
             reason, more = (record.rule_msg or "").partition(SEE_THE_LOG)[0], "".join(map(str, record.log[1:2]))
             self.failed.append(Failure("".join(record.log[:1]), reason, more))
         elif "Nothing to be done" in str(record.msg):
@@ -131,12 +134,20 @@ class Progress(logging.Handler):
             self.kept.write_text(json.dumps(self.before | self.now, indent=1))
         super().close()
 
+    def interrupt(self) -> None:
+        """Says that Ctrl-C came; what ends without success from now on has not failed."""
+        self.interrupted = True
+        self.live.stop()
+        self.console.print("\ninterrupted; what runs is being ended, which takes some seconds")
+
     def report(self) -> list[str]:
-        """What failed, why, and where more is to be read."""
-        lines = [f"of {self.started} jobs {len(self.failed)} failed; what the others made is kept:"]
+        """What failed, why, and where more is to be read; and what is kept if it was interrupted."""
+        lines = (
+            [f"of {self.started} jobs {len(self.failed)} failed; what the others made is kept:"] if self.failed else []
+        )
         for failure in self.failed:
             lines += ["", f"{failure.log} ends with", *(f"  {line}" for line in last_words(failure))]
-        return lines
+        return [*lines, *([""] if lines else []), KEPT.format(done=len(self.now))] if self.interrupted else lines
 
 
 def _read(seconds: Path) -> dict[str, float]:

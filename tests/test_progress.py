@@ -5,11 +5,12 @@ import json
 import logging
 import os
 import re
+import signal
 
 import pytest
 from rich.console import Console
 
-from fcdd_study import progress, slurm
+from fcdd_study import graph, progress, slurm
 
 FILES = ["_build/runs/smoke/a/kde.csv", "_build/runs/smoke/a/fcdd.csv", "_build/chapters/smoke/00.ipynb"]
 
@@ -129,6 +130,40 @@ def test_what_failed_is_reported_with_its_log_and_its_reason(build, tmp_path, lo
         "  more in slurm.log",
     ]
     assert shown.counted() == "2 of 3 to do"
+
+
+def test_what_an_interrupt_ends_has_not_failed(build, tmp_path):
+    """What had failed before is still told."""
+    shown, event, said = build()
+    event("run_info")
+    begins(event, 0, "training kde")
+    event("job_finished", job_id=0)
+    begins(event, 1, "training fcdd")
+    shown.interrupt()
+    event("job_error", jobid=1, rule_msg="", log=["none"])
+    kept = "kept: jobs that had ended (1) and each record in _build/records; the same command goes on from there"
+    assert shown.report() == [kept] and "interrupted; what runs is being ended" in said.getvalue()
+    shown.failed.append(progress.Failure("none", ""))
+    assert shown.report()[0].startswith("of 2 jobs 1 failed") and shown.report()[-2:] == ["", kept]
+
+
+def test_a_second_interrupt_is_passed_over():
+    told = []
+    handler = graph.once(lambda: told.append("interrupted"))
+    with pytest.raises(KeyboardInterrupt):
+        handler(signal.SIGINT, None)
+    handler(signal.SIGINT, None)
+    assert told == ["interrupted"]
+
+
+def test_halves_that_a_kill_left_are_removed_and_nothing_else(tmp_path):
+    gone = "runs/a/.kde.csv-01234567.part", "chapters/smoke/00.part.ipynb", "demos/a/.svdd.png-01234567.part"
+    stays = "runs/a/kde.csv", "chapters/smoke/00.ipynb", "records/a/.other-01234567.part", "chapters/00.edited.ipynb"
+    for name in gone + stays:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    graph.remove_halves(tmp_path)
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} == set(stays)
 
 
 def test_snakemake_s_own_words_are_left_out_but_for_warnings_and_errors():
