@@ -43,7 +43,7 @@ PART := "datasets=$(DATASETS)" "methods=$(METHODS)" "classes=$(CLASSES)" "ablati
 # Where a shell forbids byte code, each of the many processes would compile all of PyTorch again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help book bench gpu check test test-slow why study setup lock clean
+.PHONY: help book bench gpu check test test-slow audit why study setup lock clean
 .DEFAULT_GOAL := help
 
 help:            ## list the commands
@@ -89,6 +89,9 @@ test: .venv/.stamp ## the test suite, but for what takes long
 
 test-slow: .venv/.stamp ## what takes long: the whole book in a browser, a cluster, kills, an installation
 	@$(PY) -m pytest -q -m slow $(ARGS)
+
+audit: .venv/.stamp ## known weaknesses of the packages that requirements.lock pins; needs the network
+	@$(PY) .ci/audit
 
 lock: .venv/.stamp ## bring requirements.lock in step with pyproject.toml; make lock ARGS=--upgrade for newer versions
 	$(PY) -m uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 $(ARGS) --generate-hashes \
