@@ -67,7 +67,7 @@ study: .venv/.stamp ## only the runs of a profile, or of a part: make study PROF
 	@$(SNAKEMAKE) study $(OPTIONS) $(PART)
 
 why: .venv/.stamp ## what `make book` would run now, and why; with WHAT=study what `make study` would
-	@$(SNAKEMAKE) $(WHAT) --dry-run $(OPTIONS) $(if $(filter study,$(WHAT)),$(PART))
+	@$(SNAKEMAKE) $(WHAT) --dry-run $(OPTIONS) why=1 $(if $(filter study,$(WHAT)),$(PART))
 
 bench: .venv/.stamp ## speed against what one would write without us; RECORD=1 keeps it for the book
 	@$(PY) -m benchmarks --device $(DEVICE) $(if $(RECORD),--record) $(ARGS)

@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from snakemake.logging import logger
 
-from fcdd_study import chapters, demos, graph, grid, hashes, plan, progress, protocol, records, slurm
+from fcdd_study import chapters, demos, graph, grid, hashes, plan, progress, protocol, records, slurm, why
 
 PROFILE = config.get("profile", "quick")
 DEVICE = config.get("device", "auto")
@@ -91,6 +91,23 @@ if workflow.is_main_process and not DRY:
     progress.follow(logger, PROGRESS)
     atexit.register(PROGRESS.close)
     graph.on_interrupt(graph.once(PROGRESS.interrupt))
+
+
+def runs_of(kind, wildcards):
+    """How many runs a job has, and how many of them are not recorded and current."""
+    if kind not in ("runs", "ablation"):
+        return None
+    dataset, name = wildcards["dataset"], [wildcards.get("method") or wildcards["name"]]
+    classes = PARTS[dataset].classes if dataset in PARTS else []
+    methods, ablations = (name, []) if kind == "runs" else ([], name)
+    runs = grid.Part(PROFILE, dataset, methods, classes, ablations).runs()
+    return len(runs), sum(not records.is_current(run) for run in runs)
+
+
+if workflow.is_main_process and DRY and config.get("why"):
+    WHY = why.Why(runs_of)
+    progress.follow(logger, WHY)
+    atexit.register(lambda: print("\n".join(WHY.report())))
 
 
 def content(files):

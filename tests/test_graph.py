@@ -18,9 +18,9 @@ def snakemake(root, *arguments):
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
 
 
-def planned(root):
+def planned(root, *more):
     """What a dry run would do: the output that names rules and reasons."""
-    result = snakemake(root, "book", "--dry-run")
+    result = snakemake(root, "book", "--dry-run", *more)
     assert result.returncode == 0, result.stderr
     return result.stdout + result.stderr
 
@@ -65,6 +65,23 @@ def test_changed_file_reruns_what_depends_on_it_and_says_why(book, checkout):
     finally:
         file.write_bytes(before)
         os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_a_comment_leaves_every_record_current_and_make_why_says_so(book, checkout):
+    with changed(checkout / "fcdd" / "svdd.py", lambda text: text + b"# a comment\n"):
+        command = ["make", "-s", "-o", ".venv/.stamp", "why", "PROFILE=smoke"]
+        if not (checkout / ".venv").exists():
+            (checkout / ".venv").symlink_to(sys.prefix)
+        environment = {key: value for key, value in os.environ.items() if key != "MAKEFLAGS"}
+        environment |= {"PYTHONPATH": str(checkout)}
+        told = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
+        assert told.returncode == 0, told.stderr
+    lines = told.stdout.splitlines()
+    assert (
+        "training svdd on fashion-mnist-small, profile smoke (0 of 2 runs to do): changed: fcdd/svdd.py" in told.stdout
+    )
+    assert any(line.startswith("executing chapter 01_svdd") for line in lines) and lines[-1].endswith("touched")
+    assert re.search(r"^\d+ jobs would run, with 0 of \d+ runs to do; nothing was touched$", lines[-1])
 
 
 OLD = (1_577_836_800,) * 2  # the first of January 2020

@@ -1,5 +1,6 @@
 """Runs, their records and the engine: whole or not at all, current or run again, one failure does not stop the rest."""
 
+import ast
 import inspect
 import json
 import os
@@ -18,7 +19,7 @@ from sklearn.metrics import roc_auc_score
 
 import fcdd
 from fcdd import datasets, exposure, training
-from fcdd_study import engine, hashes, protocol, records
+from fcdd_study import engine, grid, hashes, protocol, records
 
 ENTRIES = [(profile, dataset) for profile in protocol.PROFILES for dataset in protocol.data_sets(profile)]
 RUN = protocol.Run("fashion-mnist-small", "Ankle boot", "fcdd", 0, "smoke")
@@ -281,6 +282,42 @@ def test_a_changed_constant_makes_stale_what_depends_on_it(copied_code, file, st
         text.write("CHANGED = 1\n")
     hashes._sha256_behind.cache_clear()
     assert {name for name, run in SOME.items() if hashes.of_run(run) != before[name]} == stale
+
+
+def every_run():
+    """A run of each method and ablation of each data set of each profile."""
+    for profile in protocol.PROFILES:
+        for part in grid.parts(profile):
+            later = list(protocol.profile(profile, part.dataset)["ablations"])
+            runs = part._replace(ablations=later).runs()
+            yield from {(run.label, run.shares.get("defects")): run for run in runs}.values()
+
+
+def reworded(text: str) -> str:
+    """A module without its comments, in other lines, and with other docstrings."""
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        for each in node.body if isinstance(getattr(node, "body", None), list) else []:
+            if hashes._is_docstring(each):
+                each.value.value = "Told in other words."
+    return ast.unparse(tree) + "\n# and a comment\n"
+
+
+def test_no_change_of_words_or_of_figures_makes_any_record_stale(copied_code):
+    """Docstrings, comments and lines of all modules; and code in what chapters draw. Pages are behind no run at all."""
+    runs = list(every_run())
+    before = [hashes.of_run(run) for run in runs]
+    assert len(runs) > 100
+    for package in ("fcdd", "fcdd_study"):
+        for file in (copied_code / package).rglob("*.py"):
+            told = reworded(file.read_text(encoding="utf-8"))
+            drawn = {"figures", "demos"} & set(file.relative_to(copied_code).parts)
+            file.write_text(told + ("CHANGED = 1\n" if drawn else ""), encoding="utf-8")
+    hashes._sha256_behind.cache_clear()
+    assert [run.id for run, value in zip(runs, before, strict=True) if hashes.of_run(run) != value] == []
+    behind = {file for run in runs for file in hashes.files_of(run)}
+    assert {file.suffix for file in behind} <= {".py", ".yml"}
+    assert not any({"figures", "demos", "book", "notebooks"} & set(file.parts[-3:-1]) for file in behind)
 
 
 @pytest.mark.parametrize("first, second, same", [
