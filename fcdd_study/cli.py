@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -177,9 +178,11 @@ def study_plan(
     from . import plan, records
 
     found = plan.estimates(profile, records.COMMITTED if committed else records.FRESH)
-    table = Table(
-        "step", "data set", "runs", "current", "hours", "left", "until then", "by", title=f"plan of {profile}"
-    )
+    table = Table(title=f"plan of {profile}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in ("step", "data set"):
+        table.add_column(name, overflow="fold")
+    for name in ("runs", "current", "hours", "left", "so far", "by"):
+        table.add_column(name, justify="right", no_wrap=True)
     until, fit = plan.fitting(found, budget)
     for row, sum_of, fits in zip(found, until, fit, strict=True):
         part, took = row.step.part, (plan.hours(row.seconds), plan.hours(row.left))
