@@ -14,6 +14,7 @@ def site(sphinx, tmp_path):
         (tmp_path / "source" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "source" / f"{name}.md").write_text(text)
     settings = {"extensions": ["myst_nb", "fcdd_search"], "html_theme": "sphinx_book_theme"}
+    settings["html_context"] = {"default_mode": "light"}
     sphinx(["index", "search"], **settings)
     return tmp_path / "out"
 
