@@ -76,7 +76,8 @@ def _show_figures(shell) -> None:
 
 def refuse_unknown(cells: list[str]) -> None:
     """Raises ValueError if papermill's cell (it begins with ``# Parameters``) sets a name the first cell does not."""
-    first = next((cell for cell in cells if cell.strip()), "")
+    # A student's notebook has a cell before it that installs.
+    first = next((cell for cell in cells if re.search(r"^profile = ", cell, re.MULTILINE)), "")
     for cell in cells:
         if cell.startswith("# Parameters\n") and cell is not first:
             unknown = sorted(_assigned(cell) - _assigned(first))
