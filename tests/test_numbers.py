@@ -70,6 +70,23 @@ def test_text_to_number(table, text, shown):
     assert numbers.number(text, table, this="trial")[0] == shown
 
 
+def test_words_follow_the_records(tmp_path):
+    """Two values swapped, and the sentence turns; values that are printed alike are called equal."""
+    asked = "trial/fcdd ? trial/hsc: better than | worse than | as good as"
+
+    def said(name, fcdd, hsc):
+        write(tmp_path / name, fcdd)
+        write(tmp_path / name, hsc, method="hsc")
+        return numbers.comparison(asked, numbers.read([tmp_path / name]))
+
+    words, origin = said("first", 0.8, 0.6)
+    assert words == "better than" and origin.startswith("+0.200: mean of auroc") and "; minus" in origin
+    assert said("swapped", 0.6, 0.8)[0] == "worse than"
+    assert said("alike", 0.7001, 0.70013)[0] == "as good as"
+    with pytest.raises(ValueError, match="expected: number . number: words if more"):
+        numbers.comparison("trial/fcdd ? trial/hsc: better | worse", numbers.read([tmp_path / "first"]))
+
+
 def test_origin_names_the_records(table):
     origin = numbers.number("trial/fcdd/auroc/T-shirt/top", table)[1]
     assert "3 run(s), 1 class(es), 3 seed(s)" in origin

@@ -10,6 +10,9 @@ The text is ``profile[@dataset]/method[/metric[:statistic][/class]]``:
 
 ``a - b`` is the difference of two of them, with its sign. Hovering shows which records a number comes from. Missing
 records are a warning, which stops a build with ``-W``.
+
+Words that depend on numbers come from them, too: {compare}`this/fcdd ? this/hsc: better | worse | no better` says the
+first where the first number is larger, the second where it is smaller, the third where they are printed alike.
 """
 
 import os
@@ -27,6 +30,7 @@ QUERY = re.compile(
     r"(?P<profile>[\w-]+)(@(?P<dataset>[\w-]+))?/(?P<method>[\w*+=.-]+)"
     r"(/(?P<metric>\w+)(:(?P<statistic>\w+))?(/(?P<normal>.+))?)?"
 )
+COMPARISON = re.compile(r"(.+?) \? (.+?): (.+?) \| (.+?) \| (.+)")
 STATISTICS = {
     "mean": lambda runs: runs.groupby("normal").value.mean().mean(),
     "sd": lambda runs: runs.groupby("seed").value.mean().std(),
@@ -51,6 +55,17 @@ def number(text: str, table: pd.DataFrame, this: str = "quick") -> tuple[str, st
         value, origin = value - other, f"{origin}; minus {other_origin}"
     digits = {"count": 0, "seconds": 0 if abs(value) >= 10 else 1}.get(unit, 3)
     return f"{value:{sign},.{digits}f}".replace("-", "\N{MINUS SIGN}"), origin
+
+
+def comparison(text: str, table: pd.DataFrame, this: str = "quick") -> tuple[str, str]:
+    """The words that ``text`` has for how its two numbers differ, and these. Raises ValueError as :func:`number`."""
+    match = COMPARISON.fullmatch(text.strip())
+    if not match:
+        raise ValueError(f"cannot read {text!r}; expected: number ? number: words if more | if less | if equal")
+    first, second, *words = match.groups()
+    difference, origin = number(f"{first} - {second}", table, this)
+    equal = not difference.strip("+\N{MINUS SIGN}0.,")
+    return words[2 if equal else 0 if difference.startswith("+") else 1], f"{difference}: {origin}"
 
 
 def _evaluate(text, table, this):
@@ -96,14 +111,16 @@ def _select(query, table, this):
 
 
 class RunNumber(SphinxRole):
-    """{run}`...`: a number from run records, with its origin as the title."""
+    """{run}`...` and {compare}`...`: a number, or words, from run records, with their origin as the title."""
 
     def run(self):
         self.env.note_reread()  # records change, vanish and are joined by others while the page stays the same
+        told = {"run": number, "compare": comparison}[self.name]
         try:
-            (shown, origin), classes = number(self.text, self.env.app.fcdd_runs, self.config.fcdd_profile), ["run"]
+            (shown, origin), classes = told(self.text, self.env.app.fcdd_runs, self.config.fcdd_profile), [self.name]
         except ValueError as error:
-            logger.warning("{run}`%s`: %s", self.text, error, location=self.get_location(), type="fcdd", subtype="run")
+            place = self.get_location()
+            logger.warning("{%s}`%s`: %s", self.name, self.text, error, location=place, type="fcdd", subtype="run")
             shown, origin, classes = "??", str(error), ["run", "missing"]
         return [nodes.abbreviation(self.rawtext, shown, explanation=origin, classes=classes)], []
 
@@ -118,5 +135,6 @@ def setup(app):
     app.add_config_value("fcdd_records", [], "env")
     app.add_config_value("fcdd_profile", os.environ.get("FCDD_PROFILE", "quick"), "env")
     app.add_role("run", RunNumber())
+    app.add_role("compare", RunNumber())
     app.connect("env-before-read-docs", _load)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
