@@ -4,7 +4,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from torch.autograd import grad
 
-from fcdd.figures import ANOMALOUS, HEAT, NOMINAL, score_histogram, show_image
+from fcdd import explain
+from fcdd.figures import ANOMALOUS, HEAT, NOMINAL, bare, picture_rows, score_histogram, show_image
 
 from .shared import heatmap_grid, heatmap_rows
 from .style import lineage, stamp
@@ -15,10 +16,27 @@ __all__ = [
     "heatmap_rows",
     "influence",
     "lineage",
+    "picture_rows",
+    "score_and_place",
     "score_histogram",
     "stamp",
     "values_and_gradients",
 ]
+
+
+def score_and_place(images, scores, maps):
+    """What a detector says of each image: a number, and a heatmap; all heatmaps on one scale."""
+    figure, axes = plt.subplots(2, len(images), figsize=(2 * len(images), 4.4), squeeze=False)
+    heat = explain.for_display(maps)
+    for place, (image, score) in enumerate(zip(images, scores, strict=True)):
+        show_image(axes[0, place], image)
+        axes[0, place].set_xlabel(f"how much: {score:.2f}")
+        axes[1, place].imshow(heat[place], cmap=HEAT, vmin=0, vmax=1)
+        axes[1, place].set_xlabel("where")
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+        bare(axis)
+    return figure
 
 
 def field_on_image(image, field, map_size: int, row: int, column: int):
