@@ -14,10 +14,12 @@ ABLATIONS ?=
 CLUSTER ?=
 # What `make why` is about: book or study.
 WHAT ?= book
+# make pdf SOLUTIONS=1 prints the answers, too.
+SOLUTIONS ?=
 
 # A variable that no command reads is a misspelt one: `make study METHOD=hsc` would run everything.
 OF_STUDY := DATASETS METHODS CLASSES ABLATIONS
-KNOWN := PROFILE DEVICE CORES PYTHON ARGS CLUSTER WHAT RECORD $(OF_STUDY)
+KNOWN := PROFILE DEVICE CORES PYTHON ARGS CLUSTER WHAT RECORD SOLUTIONS $(OF_STUDY)
 ASKED := $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(KNOWN),$(ASKED))
 $(foreach name,$(firstword $(UNKNOWN)),$(error unknown variable $(name); $(shell $(PYTHON) -c 'import difflib, sys; \
@@ -43,7 +45,7 @@ PART := "datasets=$(DATASETS)" "methods=$(METHODS)" "classes=$(CLASSES)" "ablati
 # Where a shell forbids byte code, each of the many processes would compile all of PyTorch again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help book bench gpu check test test-slow audit why study setup lock clean
+.PHONY: help book course pdf bench gpu check test test-slow audit why study setup lock clean
 .DEFAULT_GOAL := help
 
 help:            ## list the commands
@@ -62,6 +64,12 @@ setup: .venv/.stamp ## make the virtual environment in .venv (the other commands
 
 book: .venv/.stamp ## train, execute the chapters, render: _build/html/index.html
 	@$(SNAKEMAKE) book $(OPTIONS)
+
+course: book ## to teach with: notebooks without and with answers, slides, plans, as a folder and a zip: _build/course
+	@$(PY) -m fcdd study course --profile $(PROFILE)
+
+pdf: book ## the book on paper: _build/book.pdf; SOLUTIONS=1 prints the answers, too
+	@$(PY) -m fcdd study pdf $(if $(SOLUTIONS),--solutions)
 
 study: .venv/.stamp ## only the runs of a profile, or of a part: make study PROFILE=full CLASSES=Bag,Shirt
 	@$(SNAKEMAKE) study $(OPTIONS) $(PART)

@@ -245,3 +245,27 @@ def study_render(profile: Profile = "quick") -> None:
     from . import book
 
     console.print(f"the book: {book.render(profile)}")
+
+
+@app.command("course", hidden=True)
+def study_course(profile: Profile = "quick") -> None:
+    """Writes notebooks, slides and plans for a course as a folder and a zip, for make course."""
+    from . import pack
+
+    console.print(f"the course: {pack.write(profile)}", soft_wrap=True, highlight=False)
+
+
+@app.command("slides", hidden=True)
+def study_slides(profile: Profile = "quick") -> None:
+    """Renders the slides alone."""
+    from . import slides
+
+    console.print(f"the slides: {slides.render(profile)}", soft_wrap=True, highlight=False)
+
+
+@app.command("pdf", hidden=True)
+def study_pdf(solutions: Annotated[bool, typer.Option("--solutions", help="with all answers")] = False) -> None:
+    """Prints the rendered book to one file, for make pdf."""
+    from . import printed
+
+    console.print(f"the book on paper: {printed.pdf(solutions)}", soft_wrap=True, highlight=False)
