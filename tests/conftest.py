@@ -32,7 +32,7 @@ settings.load_profile("fcdd")
 
 # Tests with these fixtures build the book, run the study in copies of the project or all benchmarks: `make test` leaves
 # them out.
-SLOW = {"book", "copied", "packed", "result"}
+SLOW = {"book", "copied", "result"}
 # Files that train networks or start processes: `make check` leaves them out.
 MEDIUM = {
     "test_baselines.py", "test_benchmarks.py", "test_chapters.py", "test_chapters_01_02.py", "test_cli.py",
