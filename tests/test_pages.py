@@ -172,3 +172,15 @@ def test_search_finds_a_word(visit):
     page = visit("search.html?q=hypersphere")
     page.page.wait_for_selector("#search-results li a")
     assert page.troubles == []
+
+
+def test_the_search_quotes_pages_from_disk(browser, book):
+    """jupyter-book#2630, quarto-cli#3230; trial 10."""
+    tab, troubles = browser.new_page(), []
+    tab.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
+    tab.on("requestfailed", lambda request: troubles.append(request.url))
+    tab.goto(f"{(book / 'search.html').as_uri()}?q=hypersphere")
+    tab.wait_for_selector("#search-results li p.context")
+    assert "hypersphere" in tab.locator("#search-results li p.context").first.inner_text().lower()
+    assert troubles == []
+    tab.close()
