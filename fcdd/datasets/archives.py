@@ -1,5 +1,6 @@
 """Tar files: those with pictures to decode one by one are unpacked once, small sets are decoded once; both are kept."""
 
+import errno
 import logging
 import lzma
 import os
@@ -38,7 +39,9 @@ def extract(archive: Path, target: Path) -> Path:
     try:
         with tarfile.open(archive) as file:
             file.extractall(target, filter="data")
-    except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
+    except (*BROKEN, lzma.LZMAError) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # of the disk: no room, no right
         raise DataError(f"{archive} is damaged and cannot be unpacked ({error}); fetch it again") from error
     return target
 
