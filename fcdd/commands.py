@@ -14,6 +14,7 @@ import typer
 
 Model = Annotated[Path, typer.Option(help="a model that fcdd fit wrote")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="go on without pictures and masks that cannot be used")]
 Force = Annotated[bool, typer.Option("--force", help="overwrite what is there")]
 MODEL = Path("model.safetensors")
 WEIGHTS = "for fcdd_squeezenet and fcdd_vgg11bn: 'imagenet' or a file with pretrained weights"
@@ -49,6 +50,7 @@ def fit(
     checkpoint: Annotated[Path | None, typer.Option(help="file from which a fit that was cut off goes on")] = None,
     device: Device = "auto",
     seed: int = 0,
+    skip_bad: SkipBad = False,
     force: Force = False,
 ) -> None:
     """Learns from good images what normal looks like: writes a model with a threshold, and a report.
@@ -59,13 +61,14 @@ def fit(
     """
     report = model.with_suffix(".html")
     free([model, report], force)
+    free([checkpoint] if checkpoint else [], force=True)
     from . import evaluation, learning
     from . import report as reports
 
     wanted: dict = {"network": network, "exposure": exposure, "epochs": epochs, "seed": seed, "device": device}
     wanted["network_options"] = {"weights": weights} if weights else None
     wanted = {name: value for name, value in wanted.items() if value is not None}
-    job = learning.prepare(folder, method, size, fpr, wanted, groups, outliers, masks, tile)
+    job = learning.prepare(folder, method, size, fpr, wanted, groups, outliers, masks, tile, skip_bad)
     for line in (job.layout, *job.said):
         say(line)
     judged = learning.learn(job, checkpoint)
@@ -78,6 +81,8 @@ def fit(
     result = evaluation.measure(job.detector, judged)
     reports.write(report, job.detector, judged, result, job.layout, not len(job.layout.test), job.said)
     print(f"{report}: the report")
+    for line in unused(job.layout, job.skipped):
+        say(line)
 
 
 def evaluate(
@@ -86,18 +91,20 @@ def evaluate(
     json: Annotated[bool, typer.Option("--json", help="print the numbers as JSON")] = False,
     report: Annotated[Path | None, typer.Option(help="the HTML report; default: MODEL-FOLDER.html")] = None,
     device: Device = "auto",
+    skip_bad: SkipBad = False,
     force: Force = False,
 ) -> None:
     """Judges images of which it is known whether they are good, and says how often the model is right.
 
     fcdd evaluate my_images --model plate.safetensors --json
     """
-    from . import evaluation, layouts
+    from . import evaluation, layouts, learning
     from . import report as reports
 
     report = report or model.with_name(f"{model.stem}-{folder.resolve().name}.html")
     free([report], force)
     detector, layout = image_detector(model, device), layouts.recognise(folder)
+    layout, skipped = learning.usable(layout) if skip_bad else (layout, [])
     say(layout)
     masks = evaluation.read_masks(layout, detector.image_shape_)
     test = (layout.test, layout.anomalous, masks)
@@ -113,6 +120,8 @@ def evaluate(
         for name, value in result.items():
             print(f"{name:<24}{value:.4g}" if isinstance(value, float) else f"{name:<24}{value}")
         print(f"{'report':<24}{report}")
+    for line in unused(layout, skipped):
+        say(line)
     damaged([*judged.problems.values()], len(test[0]))
 
 
@@ -159,11 +168,21 @@ def image_detector(model: Path, device: str):
     return detector.to(device)
 
 
-def damaged(problems: Sequence[str], number: int) -> None:
-    """Raises ValueError that lists the images that could not be read."""
+def unused(layout, skipped: Sequence[str]) -> list[str]:
+    """What is said at the end of what was not used."""
+    from .pictures import said
+
+    told = [f"{layout.root}{said(layout.passed)}"] if layout.passed else []
+    return told + ([f"{len(skipped)} skipped:" + "".join(f"\n- {why}" for why in skipped)] if skipped else [])
+
+
+def damaged(problems: Sequence[str], number: int, skip: bool = False) -> None:
+    """Raises ValueError that lists the images that could not be read, or says so if they may be skipped."""
     if problems:
-        listed = "".join(f"\n- {reason}" for reason in problems)
-        raise ValueError(f"{len(problems)} of {number} images could not be judged:{listed}")
+        listed = f"{len(problems)} of {number} images could not be judged:" + "".join(f"\n- {why}" for why in problems)
+        if not skip:
+            raise ValueError(listed)
+        say(listed)
 
 
 def free(paths: Sequence[Path], force: bool = False) -> None:

@@ -1,15 +1,18 @@
 """Safetensors in and out: arrays, and numbers as metadata. Knows no class. Taught in: the page on the library."""
 
+import glob
 import hashlib
 import json
 import os
+import platform
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 
 import numpy as np
-from safetensors import safe_open
+import psutil
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 FORMAT = "fcdd-1"
@@ -40,17 +43,30 @@ def _digest(metadata: dict, arrays: dict) -> str:
 @contextmanager
 def whole(path) -> Iterator[Path]:
     """A file to write to, beside ``path``, that is moved there at the end, on the disk first: whoever is killed, or
-    reads meanwhile, has the old one or the new one. Makes the folder if need be."""
+    reads meanwhile, has the old one or the new one. Makes the folder if need be. Raises OSError that names the file
+    where there is no room or no right to write; then the old one is left."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}.part")  # no other process's, on any machine
+    partial = path.with_name(f".{path.stem}-{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.part{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
         yield partial
         with partial.open("rb+") as written:
             os.fsync(written.fileno())
         os.replace(partial, path)
+    except (OSError, SafetensorError, RuntimeError) as error:  # what Python, Rust and PyTorch make of a full disk
+        if isinstance(error, RuntimeError) and "inline_container" not in str(error):
+            raise
+        raise OSError(f"{path} cannot be written ({error}): no room, or no right to; what was there stays") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    """Removes what processes of this machine that were killed have left of ``path``."""
+    for left in path.parent.glob(f".{glob.escape(path.stem)}-{glob.escape(platform.node())}-*.part{path.suffix}"):
+        if not psutil.pid_exists(int(left.name.rpartition(".part")[0].split("-")[-2])):
+            left.unlink(missing_ok=True)
 
 
 def _plain(name: str, value):

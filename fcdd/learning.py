@@ -31,11 +31,16 @@ class Job:
     groups: np.ndarray | None = None  # (N,)
     read: dict = field(default_factory=dict)  # how pictures are brought to one size, kept with the model
     said: list[str] = field(default_factory=list)  # what people must know before training
+    skipped: list[str] = field(default_factory=list)  # why pictures and masks are not used, if they may be skipped
 
 
-def prepare(folder, method, size, fpr, wanted, groups=None, outliers=None, masks=None, tile=None) -> Job:
+def prepare(
+    folder, method, size, fpr, wanted, groups=None, outliers=None, masks=None, tile=None, skip_bad=False
+) -> Job:
     """Looks at the folder and makes a detector for it with the parameters ``wanted``, by the recipe of ``method``."""
-    layout, said = recognise(folder), []
+    layout, said, skipped = recognise(folder), [], []
+    if skip_bad:
+        layout, skipped = usable(layout)
     if not 0 < fpr < 1:
         raise ValueError(f"expected a rate of false alarms between 0 and 1, got --fpr {fpr}")
     own_size = bool(tile and not size and layout.good)
@@ -62,7 +67,7 @@ def prepare(folder, method, size, fpr, wanted, groups=None, outliers=None, masks
         marked += [pictures.mask(mask, shape[1:]) for mask in known.values()]
         marked = torch.from_numpy(np.stack(marked)[:, None])
     read = {"white": images.white}
-    return Job(layout, detector, images, good, marked, evaluation.read_masks(layout, shape), own, read, said)
+    return Job(layout, detector, images, good, marked, evaluation.read_masks(layout, shape), own, read, said, skipped)
 
 
 def _defects(detector, outliers, masks) -> dict:
@@ -79,6 +84,31 @@ def _defects(detector, outliers, masks) -> dict:
     if masks and (missing := [file.name for file in files if file.stem not in of]):
         raise FileNotFoundError(f"expected a mask below {masks} for each image of {outliers}, none for {missing}")
     return {file: of.get(file.stem) for file in files}
+
+
+def usable(layout: Layout) -> tuple[Layout, list[str]]:
+    """The layout without pictures that cannot be read, or whose masks cannot be used, and why each was left out."""
+    bad: dict = {}
+    for file in (*layout.good, *layout.test):
+        try:
+            pictures.read(file)
+        except pictures.PictureError as error:
+            bad[file] = str(error)
+    for file, mask, anomalous in zip(layout.test, layout.masks, layout.anomalous, strict=True):
+        try:
+            fits = mask is None or pictures.mask(mask).any() == anomalous
+            why = "" if fits else f"{mask}: marks {'nothing' if anomalous else 'something'}, as its picture does not"
+        except pictures.PictureError as error:
+            why = str(error)
+        why = why or next((told for told in layout.problems if mask and str(mask) in told), "")
+        if any(layout.masks) and anomalous and mask is None:
+            why = f"{file}: has no mask"
+        bad |= {file: why} if why else {}
+    kept = [k for k, file in enumerate(layout.test) if file not in bad]
+    rest: dict = {name: [getattr(layout, name)[k] for k in kept] for name in ("test", "kinds", "masks", "names")}
+    good = [file for file in layout.good if file not in bad]
+    told = [*bad.values(), *(each for each in layout.problems if each not in bad.values())]
+    return replace(layout, good=good, problems=[], **rest), told
 
 
 def _without(layout: Layout, files) -> tuple[Layout, str]:

@@ -8,6 +8,7 @@ from scipy import ndimage
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from .files import whole
 from .receptive import ReceptiveField, regrid
 
 
@@ -64,7 +65,8 @@ def to_onnx(detector, path) -> None:
     names = {"input_names": ["images"], "output_names": ["score", *maps]}
     any_number = {"images": {0: torch.export.Dim("images_count")}}
     options = names | {"dynamic_shapes": any_number, "dynamo": True, "external_data": False, "verbose": False}
-    torch.onnx.export(scorer, (torch.rand(2, *scorer.detector.image_shape_),), str(path), **options)
+    with whole(path) as partial:
+        torch.onnx.export(scorer, (torch.rand(2, *scorer.detector.image_shape_),), str(partial), **options)
 
 
 def _scorer(detector) -> nn.Module:
@@ -97,5 +99,6 @@ def verify(detector, path) -> float:
     model = onnx.load(path)
     told = {"threshold": -float(detector.offset_), "size": "{} {}".format(*detector.image_shape_[1:])}
     onnx.helper.set_model_props(model, {name: str(value) for name, value in told.items()})
-    onnx.save(model, path)
+    with whole(path) as partial:
+        onnx.save(model, partial)
     return worst

@@ -19,6 +19,7 @@ from scipy import ndimage
 
 from . import __version__ as fcdd_version
 from . import evaluation, explain, figures, pictures
+from .files import whole
 
 SHOWN, SIDE = 8, 320  # pictures in a row of the report, and their longer side
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pillow")
@@ -40,7 +41,8 @@ def write(path: Path, detector, judged: evaluation.Judged, result: dict, layout,
         histogram=_histogram(detector, judged, learnt) if judged.files else "",
         roc=_figure(figures.roc(judged.anomalous, {name: judged.scores})) if "auroc" in result else None,
     )  # fmt: skip
-    path.write_text(text, encoding="utf-8")
+    with whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def _histogram(detector, judged, learnt: bool) -> str:

@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import MODEL, Device, Force, Model, damaged, free, image_detector, say
+from .commands import MODEL, Device, Force, Model, SkipBad, damaged, free, image_detector, say
 
 
 class Raw(StrEnum):
@@ -32,18 +32,19 @@ def score(
     raw: Annotated[Raw | None, typer.Option(help="beside each its values, float32 at the image's size")] = None,
     own_scale: Annotated[bool, typer.Option("--own-scale", help="for each heatmap, not one for all")] = False,
     device: Device = "auto",
+    skip_bad: SkipBad = False,
     force: Force = False,
 ) -> None:
     """Scores images with a model: one line an image with its anomaly score, verdict and name; heatmaps if asked for.
 
     There may be more images than fit into memory. p is how often a good image scores as high. What cannot be read is
-    listed after all results; the exit code is then 1.
+    listed after all results; the exit code is then 1, unless --skip-bad says that it may be so.
 
     fcdd score new_images --model plate.safetensors --heatmaps heatmaps --csv > scores.csv
     """
     from . import evaluation
 
-    detector, named = image_detector(model, device), _named(images)
+    detector, (named, passed) = image_detector(model, device), _named(images)
     printed = _printer(as_csv, as_json, getattr(detector, "calibration_scores_", None))
     if heatmaps is None:
         results = _watched(detector, list(named), "scoring", maps=False)
@@ -65,22 +66,21 @@ def score(
         say(f"warning: {squeezed} images have another aspect ratio than those learnt from, and were squeezed to it")
     if shift := evaluation.shifted(detector, scores, labelled=False):
         say(f"warning: {shift}")
-    damaged(problems, len(named))
+    for each in passed:
+        say(each)
+    damaged(problems, len(named), skip_bad)
 
 
-def _named(paths: Sequence[Path]) -> dict[Path, Path]:
-    """The files to judge, each with its name below what was named; what is passed over is said."""
+def _named(paths: Sequence[Path]) -> tuple[dict[Path, Path], list]:
+    """The files to judge, each with its name below what was named, and what of that passed something over."""
     from . import pictures
 
     found = [pictures.find(path) for path in paths]
-    for each in found:
-        if each.passed:
-            say(each)
     files = [file for each in found for file in each.files]
     if not files:
         raise FileNotFoundError(f"expected images below {', '.join(map(str, paths))}, found none")
     base = commonpath([abspath(path if path.is_dir() else path.parent) for path in paths])
-    return {file: Path(abspath(file)).relative_to(base) for file in files}
+    return {file: Path(abspath(file)).relative_to(base) for file in files}, [each for each in found if each.passed]
 
 
 def _targets(folder: Path, named: dict[Path, Path]) -> dict[Path, Path]:
@@ -162,13 +162,16 @@ def _write(detector, each, target: Path, raw: Raw | None, limits) -> None:
     from PIL import Image
 
     from . import explain, pictures
+    from .files import whole
 
     picture = pictures.read(each.source, getattr(detector, "pictures_", {}).get("white"))
     heat = explain.at_size(each.map, picture.shape[:2])
     shown = explain.for_display(heat[None], 0.99, per_image=limits is None, limits=limits)[0]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    explain.save(explain.overlay(picture, shown), target.with_name(f"{target.name}.png"))
-    if raw == Raw.npy:
-        np.save(target.with_name(f"{target.name}.npy"), heat)
-    elif raw == Raw.tiff:
-        Image.fromarray(heat).save(target.with_name(f"{target.name}.tiff"), tiffinfo={305: pictures.STAMP})
+    with whole(target.with_name(f"{target.name}.png")) as partial:
+        explain.save(explain.overlay(picture, shown), partial)
+    if raw is not None:
+        with whole(target.with_name(f"{target.name}.{raw}")) as partial:
+            if raw == Raw.npy:
+                np.save(partial, heat)
+            else:
+                Image.fromarray(heat).save(partial, tiffinfo={305: pictures.STAMP})

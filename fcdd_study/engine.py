@@ -63,7 +63,7 @@ def _run_locked(group: list[protocol.Run], device: str, folder, patience: float)
     place = records.path_of(group[0], folder).parent
     place.mkdir(parents=True, exist_ok=True)
     with FileLock(place / ".lock", timeout=patience):
-        for left_by_a_kill in place.glob(".*.part"):
+        for left_by_a_kill in place.glob(".*.part*"):
             left_by_a_kill.unlink(missing_ok=True)
         return _execute(group, device, folder)
 

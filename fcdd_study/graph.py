@@ -46,7 +46,7 @@ def once(told: Callable[[], None]) -> Callable:
 def remove_halves(build: Path) -> None:
     """Removes half-written files that a killed build left; to be called by a build that holds the lock."""
     for room in ROOMS:
-        for pattern in (".*.part", "*.part.ipynb"):
+        for pattern in (".*.part*", "*.part.ipynb"):
             for left in (build / room).rglob(pattern):
                 left.unlink(missing_ok=True)
 

@@ -264,11 +264,11 @@ def test_names_below_what_was_given(tmp_path):
     for name in ("a/1.png", "a/1.jpg", "b/1.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.new("L", (4, 4)).save(tmp_path / name)
-    named = _named([tmp_path / "a", tmp_path / "b" / "1.png"])
+    named, _ = _named([tmp_path / "a", tmp_path / "b" / "1.png"])
     assert [str(name) for name in named.values()] == ["a/1.jpg", "a/1.png", "b/1.png"]
     targets = [str(path.relative_to(tmp_path)) for path in _targets(tmp_path / "h", named).values()]
     assert targets == ["h/a/1.jpg", "h/a/1.png", "h/b/1"]
-    assert [str(name) for name in _named([tmp_path / "b" / "1.png"]).values()] == ["1.png"]
+    assert [str(name) for name in _named([tmp_path / "b" / "1.png"])[0].values()] == ["1.png"]
 
 
 def test_a_shift_is_said(folder, fitted, tmp_path):

@@ -29,7 +29,7 @@ def test_the_spine_reads_in_one_sitting():
 
 
 def test_the_library_is_small():
-    assert sum(map(lines, (ROOT / "fcdd").rglob("*.py"))) <= 7_811  # 6_000 once what people use is settled
+    assert sum(map(lines, (ROOT / "fcdd").rglob("*.py"))) <= 7_887  # 6_000 once what people use is settled
 
 
 def test_no_other_file_is_long():
