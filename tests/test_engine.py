@@ -374,6 +374,20 @@ def all_times(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
 
 
+@pytest.mark.parametrize("flags, linked", [((), True), (("-O",), False)])
+def test_records_are_the_same_through_a_link_and_without_asserts(ordinary, tmp_path, flags, linked):
+    """jupyter-book#137, nteract/papermill#418; trial 23."""
+    root = ordinary[0]
+    if linked:
+        (tmp_path / "link").symlink_to(root)
+    place, before = tmp_path / "link" if linked else root, found(root)
+    command = [sys.executable, *flags, "-m", "fcdd", "study", "run", "--profile", "smoke", "--dataset", DATASET]
+    command += ["--method", "kde", "--normal", "Ankle boot"]
+    told = subprocess.run(command, cwd=place, env=environment(place), capture_output=True, text=True, check=False)
+    assert told.returncode == 0 and "kde: mean AUROC" in told.stdout, told.stderr
+    assert found(root) == before
+
+
 def test_unknown_names_are_refused_before_anything_runs(ordinary):
     root = ordinary[0]
     before = found(root)
