@@ -78,7 +78,11 @@ def words(root: Path, profile: str) -> tuple[Callable[[str, str], str | None], d
     def told(name, argument):
         name, _, solutions = name.partition(":")
         if name in ("run", "compare"):
-            return {"run": fcdd_numbers.number, "compare": fcdd_numbers.comparison}[name](argument, table, profile)[0]
+            read = {"run": fcdd_numbers.number, "compare": fcdd_numbers.comparison}[name]
+            try:
+                return read(argument, table, profile)[0]
+            except ValueError as error:
+                raise chapters.ChapterError(f"{{{name}}}`{argument}`: {error}") from error
         if name == "quiz":
             return question(questions[argument], bool(solutions))
         if name == "literalinclude":

@@ -6,6 +6,7 @@ import pkgutil
 import re
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 FENCE = re.compile(
@@ -78,6 +79,7 @@ def plain(text: str, told: Callable[[str, str], str | None] = nothing, solutions
     text = FENCE.sub(directive, text + "\n")
     text = ROLE.sub(lambda match: _role(match[1], match[2], told), text)
     text = re.sub(r"\$\$.*?\$\$", _with_macros, text, flags=re.DOTALL)
+    text = re.sub(r"(?<!!)\[([^\]\n]+)\]\((?!https?:)[^)\n]*\)", r"\1", text)  # pages of the book are not beside it
     return re.sub(r"\n{3,}", "\n\n", text).strip()
 
 
@@ -139,9 +141,11 @@ def _role(name: str, argument: str, told) -> str:
     shown = text.strip() if angle else argument
     if name.startswith("cite"):
         keys = [re.fullmatch(r"([a-z]+)(\d{4})\w*", key.strip()) for key in argument.split(",")]
-        return "(" + "; ".join(f"{key[1].capitalize()} {key[2]}" if key else argument for key in keys) + ")"
+        names = "; ".join(f"{key[1].capitalize()} {key[2]}" if key else argument for key in keys)
+        return names if name == "cite:t" else f"({names})"
     if name == "doc":
-        return shown if angle else f"chapter {number[0]}" if (number := re.search(r"\d\d", argument)) else argument
+        page, number = Path(argument).name.replace("_", " "), re.search(r"\d\d", argument)
+        return shown if angle else f"chapter {number[0]}" if number else f'the book\'s page "{page}"'
     if name in ("run", "compare"):
         return told(name, argument) or "(in the book)"
     if name in ("term", "ref", "numref", "eq", "prf:ref"):

@@ -28,6 +28,7 @@ td, th { overflow-wrap: anywhere; white-space: normal !important; }
 img { max-width: 100% !important; max-height: 225mm; object-fit: contain; height: auto; }
 div, section, p { overflow: visible !important; max-width: 100%; }
 mjx-container[display="true"] > svg { max-width: 100%; height: auto; }
+.quiz .option { display: block !important; }
 details > summary, .stage, button, .headerlink, input { display: none !important; }
 details::details-content { display: block; content-visibility: visible; block-size: auto; }
 """

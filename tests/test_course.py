@@ -165,12 +165,15 @@ def test_plain_words():
     text = plain.plain("See {cite}`tax2004svdd`, {doc}`05_fcdd`, {term}`center <centers>`: {run}`this/svdd`.",
                        lambda name, argument: told[name])  # fmt: skip
     assert text == "See (Tax 2004), chapter 05, center: 0.9."
+    text = plain.plain("{cite:t}`ruff2021unifying`, {doc}`../book/your_images`, {doc}`words <../book/data>`")
+    assert text == 'Ruff 2021, the book\'s page "your images", words'
     assert plain.plain("```{quiz} a/b\n```", lambda name, argument: told[name], True) == "Q and A"
     assert plain.plain("```{hint}\n:class: dropdown\nLook.\n```") == (
         "<details><summary>Hint</summary>\n\nLook.\n\n</details>"
     )
     assert plain.plain(SOLUTION) == "" and "Up." in plain.plain(SOLUTION, solutions=True)
     assert plain.plain(r"$$ \added{x} $$") == r"$$\def\added#1{\color{green}{#1}} \added{x} $$"
+    assert plain.plain("[the library](library.md), [web](https://a.b)") == "the library, [web](https://a.b)"
     assert plain.plain("```python\nx = 1\n```") == "```python\nx = 1\n```"
     with pytest.raises(ValueError, match="no handout knows the directive {figure}"):
         plain.plain("```{figure} x.png\n```")
