@@ -109,7 +109,9 @@ def deck(executed: dict) -> str:
 
 
 def _begin(heading: str, words: str) -> str:
-    return f"# {heading}\n\n{words}"
+    return f"# {heading}\n\n{words}\n\n" + notes(
+        "Made of the chapter: the words before a figure there are its notes here."
+    )
 
 
 def _slide(block: plain.Block) -> str | None:
