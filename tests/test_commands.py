@@ -16,9 +16,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import fcdd
-from fcdd import calibration, cli, explain, layouts, learning, metrics, pictures
-from fcdd.commands import free
-from fcdd.scoring import _named, _targets
+from fcdd import calibration, cli, explain, layouts, metrics, pictures
+from fcdd.cli import learning
+from fcdd.cli.commands import free
+from fcdd.cli.scoring import _named, _targets
 
 ROOT = Path(__file__).parents[1]
 QUICK = ("--size", 28, "--network", "fcdd_cnn28", "--epochs", 2, "--device", "cpu")
@@ -248,7 +249,7 @@ def test_one_scale_for_all_is_that_of_all_maps(folder, fitted, tmp_path, monkeyp
     """Also where the sample is a part of the folder, and whatever its size."""
     test, written = folder / "test/good", {}
     for sample in (256, 3):
-        monkeypatch.setattr("fcdd.scoring.SAMPLE", sample)
+        monkeypatch.setattr("fcdd.cli.scoring.SAMPLE", sample)
         call("score", test, "--model", fitted[0], "--heatmaps", tmp_path / str(sample))
         written[sample] = [np.asarray(Image.open(f), int) for f in sorted((tmp_path / str(sample)).iterdir())]
     X = pictures.Pictures(pictures.find(test).files, (28, 42), 3)[:]

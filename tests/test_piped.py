@@ -13,7 +13,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import fcdd
-from fcdd import data, datasets
+from fcdd import datasets
+from fcdd.cli import data
 from fcdd.datasets import DataError, fetch, idx, piped
 from fcdd_study import make_piped, protocol
 from fcdd_study.defects import with_defects

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from fcdd import cli, layouts, report
+from fcdd import cli, layouts
+from fcdd.cli import report
 
 
 def texture(seed, size=(48, 48)):

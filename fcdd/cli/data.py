@@ -49,7 +49,7 @@ def main(ctx: typer.Context) -> None:
 @app.command("list")
 def listing(names: Names = None) -> None:
     """Lists the data sets, how many classes each has, and where it was found."""
-    from . import datasets
+    from .. import datasets
 
     table = Table("data set", "classes", Column("found in", overflow="fold"))
     for name, where in _found(names).items():
@@ -68,7 +68,7 @@ def fetch(names: Annotated[list[str], typer.Argument(metavar="NAME...", help="da
 @app.command()
 def verify(names: Names = None) -> None:
     """Compares the files of the data sets that are found with their checksums. Exit code 1 if one differs."""
-    from . import datasets
+    from .. import datasets
 
     wrong = 0
     for name, where in _found(names).items():
@@ -90,7 +90,7 @@ def copy(
     force: Annotated[bool, typer.Option("--force", help="write over files that are there")] = False,
 ) -> None:
     """Writes a data set as folders of pictures in the layout of MVTec-AD, one a class, with its licence."""
-    from . import datasets
+    from .. import datasets
 
     _found([name])
     entry = datasets.REGISTRY[name]
@@ -113,7 +113,7 @@ def copy(
 
 def _found(names: list[str] | None, download: bool = False) -> dict[str, str]:
     """Where data sets lie, "" for one that is not found; raises FileNotFoundError if it was named."""
-    from . import datasets
+    from .. import datasets
 
     datasets.places()  # a folder named wrongly in $FCDD_DATA is told before anything is listed as missing
     found = {}

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import calibration, evaluation, pictures, recipes
-from .layouts import Layout, recognise
-from .tiled import Tiled
+from .. import calibration, pictures, recipes
+from ..layouts import Layout, recognise
+from ..tiled import Tiled
+from . import evaluation
 
 
 @dataclass

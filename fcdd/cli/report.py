@@ -17,9 +17,10 @@ from jinja2 import Environment, PackageLoader
 from PIL import Image
 from scipy import ndimage
 
-from . import __version__ as fcdd_version
-from . import evaluation, explain, figures, pictures
-from .files import whole
+from .. import __version__ as fcdd_version
+from .. import explain, figures, pictures
+from ..files import whole
+from . import evaluation
 
 SHOWN, SIDE = 8, 320  # pictures in a row of the report, and their longer side
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pillow")
@@ -31,7 +32,7 @@ def write(path: Path, detector, judged: evaluation.Judged, result: dict, layout,
     name = type(detector).__name__
     groups = [(*of, _pictures(detector, judged, places)) for *of, places in _chosen(detector, judged, learnt)]
     data = overview(layout)
-    page = Environment(loader=PackageLoader("fcdd", "."), autoescape=True).get_template("report.html")
+    page = Environment(loader=PackageLoader("fcdd.cli", "."), autoescape=True).get_template("report.html")
     text = page.render(
         title=layout.root.resolve().name, learnt=learnt, result=result, layout=str(layout), groups=groups,
         warnings=[*said, *warnings(detector, judged, result, data)], overview=data,

@@ -73,7 +73,7 @@ def score(
 
 def _named(paths: Sequence[Path]) -> tuple[dict[Path, Path], list]:
     """The files to judge, each with its name below what was named, and what of that passed something over."""
-    from . import pictures
+    from .. import pictures
 
     found = [pictures.find(path) for path in paths]
     files = [file for each in found for file in each.files]
@@ -92,7 +92,7 @@ def _targets(folder: Path, named: dict[Path, Path]) -> dict[Path, Path]:
 
 def _printer(as_csv: bool, as_json: bool, known) -> Callable:
     """What prints a result under a name, in the form asked for. Raises ValueError for two forms."""
-    from . import calibration
+    from .. import calibration
 
     if as_csv and as_json:
         raise ValueError("expected --csv or --json, got both")
@@ -117,7 +117,7 @@ def _watched(detector, files, title: str, maps: bool) -> Iterator:
     """The results of :func:`fcdd.stream.stream` with a progress bar."""
     from tqdm import tqdm
 
-    from .stream import stream
+    from ..stream import stream
 
     with tqdm(total=len(files), desc=title, unit=" images", leave=False, disable=None) as bar:
         for each in stream(detector, files, maps):
@@ -133,7 +133,7 @@ def _with_heatmaps(detector, targets: dict[Path, Path], raw, own_scale: bool) ->
     """The results, each yielded while its heatmap is being written in a thread."""
     import numpy as np
 
-    from .explain import display_limits
+    from ..explain import display_limits
 
     files, limits, results = list(targets), None, None
     if not own_scale:
@@ -161,8 +161,8 @@ def _write(detector, each, target: Path, raw: Raw | None, limits) -> None:
     import numpy as np
     from PIL import Image
 
-    from . import explain, pictures
-    from .files import whole
+    from .. import explain, pictures
+    from ..files import whole
 
     picture = pictures.read(each.source, getattr(detector, "pictures_", {}).get("white"))
     heat = explain.at_size(each.map, picture.shape[:2])

@@ -9,10 +9,10 @@ from importlib.metadata import entry_points
 import typer
 from rich.console import Console
 
+from ..errors import verdict
+from ..memory import keep_freed
 from . import commands, scoring
 from .data import app as data
-from .errors import verdict
-from .memory import keep_freed
 
 HELP = """Deep one-class classification, from SVDD to FCDD: learns from good images what normal looks like. Begin with:
 

@@ -98,7 +98,8 @@ def evaluate(
 
     fcdd evaluate my_images --model plate.safetensors --json
     """
-    from . import evaluation, layouts, learning
+    from .. import layouts
+    from . import evaluation, learning
     from . import report as reports
 
     report = report or model.with_name(f"{model.stem}-{folder.resolve().name}.html")
@@ -135,7 +136,7 @@ def export(
     fcdd export plate.onnx --model plate.safetensors
     """
     free([to], force)
-    from .onnx import to_onnx, verify
+    from ..onnx import to_onnx, verify
 
     detector = image_detector(model, "cpu")
     if hasattr(detector, "inner_"):
@@ -151,7 +152,7 @@ def info(model: Annotated[Path, typer.Argument(help="a model that fcdd fit wrote
 
     fcdd info plate.safetensors
     """
-    from . import load
+    from .. import load
     from .report import settings
 
     for name, value in settings(load(model)).items():
@@ -160,7 +161,7 @@ def info(model: Annotated[Path, typer.Argument(help="a model that fcdd fit wrote
 
 def image_detector(model: Path, device: str):
     """The detector in a file, which must judge images. Raises ValueError otherwise."""
-    from . import load
+    from .. import load
 
     detector = load(model)
     if not hasattr(detector, "image_shape_"):

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from . import calibration, metrics, pictures
-from .errors import all_of
-from .stream import stream
+from .. import calibration, metrics, pictures
+from ..errors import all_of
+from ..stream import stream
 
 
 @dataclass
