@@ -1,4 +1,4 @@
-"""Directives that show recorded benchmarks: {benchmarks} cpu, {benchmark-parts} cpu, {false-alarms}, {arithmetic}.
+"""Directives that show recorded benchmarks: {benchmarks} cpu, {benchmark-parts} cpu, and those in ``TABLES``.
 
 A sentence on the machine, a picture, and two tables; and a picture of where the time goes. All are drawn from
 benchmarks/records/<device>.json when the book is built. Without a record the first says how to make one.
@@ -17,7 +17,17 @@ from fcdd_study import records
 
 sys.path.append(str(records.ROOT))  # the folder is no part of the installed library
 
-from benchmarks import arithmetic, false_alarms, how_many, report, tour
+from benchmarks import arithmetic, command, constructors, defects, false_alarms, how_many, report, tour
+
+TABLES = {
+    "false-alarms": false_alarms,
+    "arithmetic": arithmetic,
+    "how-many": how_many,
+    "masks-gain": how_many.with_masks,
+    "defects": defects,
+    "constructors": constructors,
+    "command": command,
+}
 
 
 def table(headings, rows) -> list[str]:
@@ -90,37 +100,17 @@ def not_recorded(command: str) -> list[nodes.Node]:
 class Recorded(SphinxDirective):
     """The recorded table of one measurement; its module brings the words and the rows."""
 
-    module = false_alarms
-
     def run(self):
         self.env.note_reread()
-        folder = self.config.fcdd_benchmarks
-        path = Path(folder) / self.module.RECORD.name if folder else self.module.RECORD
+        module, folder = TABLES[self.name], self.config.fcdd_benchmarks
+        path = Path(folder) / module.RECORD.name if folder else module.RECORD
         if not path.exists():
-            return not_recorded(f"python -m {self.module.__name__} --record")
+            return not_recorded(f"python -m {module.__name__} --record")
         result = json.loads(path.read_text(encoding="utf-8"))
         parsed = nodes.container()
-        lines = [self.module.words(result), *table(self.module.headings(result), self.module.rows(result))]
+        lines = [module.words(result), *table(module.headings(result), module.rows(result))]
         self.state.nested_parse(StringList(lines, self.env.docname), self.content_offset, parsed)
         return parsed.children
-
-
-class Arithmetic(Recorded):
-    """The same run of each method in float32 and in bfloat16."""
-
-    module = arithmetic
-
-
-class HowMany(Recorded):
-    """The default detector with few and with many good images."""
-
-    module = how_many
-
-
-class MasksGain(Recorded):
-    """The same with a few defects that it is shown."""
-
-    module = how_many.with_masks
 
 
 class TourStep(SphinxDirective):
@@ -154,12 +144,10 @@ class TourPicture(SphinxDirective):
 
 
 def setup(app):
-    app.add_directive("false-alarms", Recorded)
-    app.add_directive("how-many", HowMany)
-    app.add_directive("masks-gain", MasksGain)
+    for name in TABLES:
+        app.add_directive(name, Recorded)
     app.add_directive("tour-step", TourStep)
     app.add_directive("tour-picture", TourPicture)
-    app.add_directive("arithmetic", Arithmetic)
     app.add_config_value("fcdd_benchmarks", None, "env")
     app.add_directive("benchmarks", Benchmarks)
     app.add_directive("benchmark-parts", Parts)
