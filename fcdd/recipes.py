@@ -28,5 +28,10 @@ def detector(method: str = "fcdd", shape: tuple[int, int, int] | None = None, **
     check_option("method", method, METHODS)
     settings = PRETRAINED if method == "fcdd" and (overrides.get("network_options") or {}).get("weights") else {}
     if method == "hsc" and shape is not None and min(shape[1:]) >= 64:
-        settings = {"network": "hsc_mobilenet", "augmentation": "parts", "batch_size": 16}
+        settings = {"network": "hsc_mobilenet", "augmentation": "parts", "batch_size": 16} | {
+            "optimizer": "adam",
+            "learning_rate": 1e-3,
+            "decay": 1.0,
+            "epochs": 30,
+        }
     return METHODS[method](**settings | overrides)

@@ -638,7 +638,7 @@ def test_a_radius_that_would_never_move_is_refused(boots):
         fcdd.DeepSVDD(objective="soft-boundary", epochs=5, device="cpu").fit(boots.train.images[:40])
     except ValueError as error:
         told = str(error)
-    assert "expected warmup_epochs below epochs, got 10 and 5" in told
+    assert "expected warmup_epochs below epochs, got 5 and 5" in told
 
 
 def test_dropout_neither_uses_nor_moves_the_global_generator(boots):
