@@ -25,9 +25,10 @@ CONSTANTS = ("NOISE", "STEPS", "PLACES")  # of fcdd.features; all else are param
 CANDIDATES = {
     fcdd.FCDD: [
         {},
+        *({"PLACES": places} for places in (256, 1024)),
         *({"NOISE": noise} for noise in ((0.25, 1.0), (0.5, 1.0), (0.25, 2.0), (1.0, 4.0))),
-        *({"epochs": epochs} for epochs in (15, 60)),
-        *({"decay": 1.0, "learning_rate": rate} for rate in (1e-3, 2e-3)),
+        *({"epochs": epochs} for epochs in (10, 40)),
+        *({"decay": decay, "learning_rate": rate} for decay, rate in ((1.0, 1e-3), (1.0, 2e-3), (0.9, 2e-3))),
         *({"sigma": sigma} for sigma in (4.0, 6.0, 12.0, 16.0)),
         *({"top": top} for top in (0.001, 0.01, 0.05, 0.1, None)),
     ],

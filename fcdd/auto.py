@@ -11,7 +11,7 @@ SCRATCH = {"normalisation": "lcn", "exposure": "photographs", "sigma": 1.2, "top
 SCRATCH |= {"learning_rate": 1e-2, "optimizer": "sgd", "decay": 0.98, "augmentation": True}
 # A head on frozen features that are computed once.
 FEATURES = {"network": "fcdd_mobilenet", "normalisation": "signed", "exposure": "feature-noise", "augmentation": False}
-FEATURES |= {"sigma": 8.0, "top": 0.02, "batch_size": 16, "learning_rate": 2e-3, "optimizer": "adam", "decay": 0.9}
+FEATURES |= {"sigma": 8.0, "top": 0.02, "batch_size": 16, "learning_rate": 2e-3, "optimizer": "adam", "decay": 0.85}
 
 
 def resolve(given: Mapping, shape: tuple[int, int, int]) -> dict:

@@ -17,8 +17,15 @@ from .networks import Reconstruction
 __all__ = ["FCDD", "HSC", "Autoencoder", "DeepSAD", "DeepSVDD", "away_from_zero", "refuse_collapse"]
 
 
+@parameters
 class _CenterMixin:
     """Deep SVDD's and Deep SAD's fixed center, and the pretraining that gives it a meaning."""
+
+    network: str | nn.Module = "fmnist_lenet"
+    pretrain_epochs: int = 0
+    epochs: int = 10
+    learning_rate: float = 1e-4
+    normalisation: str = "unit"
 
     def _before(self, members, batches, bar):
         if self.pretrain_epochs:
@@ -78,13 +85,8 @@ class DeepSVDD(_CenterMixin, DeepDetector):
     (``benchmarks/constructors.py``). Fitted: center_ (d,), radius_, offset_, network_, history_, the losses.
     """
 
-    network: str | nn.Module = "fmnist_lenet"
     objective: str = "one-class"
-    pretrain_epochs: int = 0
     warmup_epochs: int = 5
-    epochs: int = 10
-    learning_rate: float = 1e-4
-    normalisation: str = "unit"
 
     def _check(self):
         super()._check()
@@ -116,12 +118,7 @@ class DeepSAD(_CenterMixin, DeepDetector):
     """
 
     learns_from_anomalies = True
-    network: str | nn.Module = "fmnist_lenet"
     eta: float = 1.0
-    pretrain_epochs: int = 0
-    epochs: int = 10
-    learning_rate: float = 1e-4
-    normalisation: str = "unit"
 
     def _loss(self, z, y, masks):
         return objectives.deep_sad(z, self._center(z), y, self.eta)
@@ -233,8 +230,7 @@ class FCDD(DeepDetector):
             raise ValueError(f"expected a map no larger than the images of {side} px, got {got}")
 
     def _on_features(self) -> bool:
-        exposure = self._setting("exposure")
-        return isinstance(exposure, str) and exposure == "feature-noise"
+        return str(self._setting("exposure")) == "feature-noise"
 
     def _trained(self):
         return self.network_[2] if self._on_features() else self.network_
@@ -244,9 +240,7 @@ class FCDD(DeepDetector):
             return super()._batches(images, labels, masks)
         if not isinstance(self.network_[0], Joined):
             got = f"{self._setting('network')}; use network='fcdd_mobilenet', or another exposure"
-            raise ValueError(
-                f"expected a network with features to put noise on for exposure 'feature-noise', got {got}"
-            )
+            raise ValueError(f"expected a network with features for exposure 'feature-noise', got {got}")
         chosen = {"seed": int(self.seed), "batch_size": self._setting("batch_size"), "top": self._setting("top") or 1.0}
         chosen["augment"] = augment.recipe(self._setting("augmentation"))
         return features.gather(

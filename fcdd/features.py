@@ -22,7 +22,7 @@ from .receptive import ReceptiveField, receptive_field
 
 MOST = 2**18  # places that are kept for training: 134 MB
 COPIES = 4  # of each image, if they are augmented; the first one unchanged
-STEPS, PLACES = 30, 256  # steps of an epoch, nominal places of a step
+STEPS, PLACES = 30, 512  # steps of an epoch, nominal places of a step
 NOISE = (0.5, 2.0)  # deviations, in those of whitened features
 
 

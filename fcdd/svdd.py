@@ -148,7 +148,7 @@ class SVDD(ScoreMixin, BaseEstimator):
     def _restore(self, arrays, fitted):
         if self.kernel not in KERNELS or any(hasattr(type(self), name) for name in (*arrays, *fitted)):
             raise ValueError(
-                f"expected one of {KERNELS} and what was learnt, got {self.kernel!r}, {[*arrays, *fitted]}"
+                f"expected what SVDD learns with one of {KERNELS}, got {self.kernel!r}, {[*arrays, *fitted]}"
             )
         vars(self).update(fitted, **arrays)
         if "feature_names_in_" in fitted:

@@ -244,11 +244,7 @@ def refuse_infinite(losses: Tensor, network: nn.Module, epoch: int, kept: str = 
     wrong = (~losses.isfinite()).nonzero().tolist()  # the one wait for the device in an epoch
     if wrong:
         model, batch = min(wrong, key=lambda place: place[1])
-        of = (
-            f" of model {', '.join(str(k + 1) for k in sorted({k for k, _ in wrong}))} of {models}"
-            if models > 1
-            else ""
-        )
+        of = f" of model {', '.join(map(str, sorted({k + 1 for k, _ in wrong})))} of {models}" if models > 1 else ""
         what = f"the loss{of} became {float(losses[model, batch])} in batch {batch + 1}"
     elif not all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values()):
         what = f"a weight became infinite or nan in batch {batches}, the last one,"

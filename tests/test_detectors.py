@@ -137,8 +137,8 @@ def test_labelled_anomalies_help_deep_sad(boots):
     y = torch.cat([torch.zeros(300), torch.full((60,), -1)])
     sneakers = boots.test.names == "Sneaker"
     wanted = sneakers | ~boots.test.anomalous
-    with_labels = make("DeepSAD").fit(X, y).anomaly_score(boots.test.images[wanted])
-    without = make("DeepSAD").fit(boots.train.images).anomaly_score(boots.test.images[wanted])
+    with_labels = make("DeepSAD", learning_rate=1e-3).fit(X, y).anomaly_score(boots.test.images[wanted])
+    without = make("DeepSAD", learning_rate=1e-3).fit(boots.train.images).anomaly_score(boots.test.images[wanted])
     assert auroc(sneakers[wanted], with_labels) > auroc(sneakers[wanted], without) + 0.02
 
 
@@ -309,7 +309,7 @@ def test_radius_of_one_class_is_the_threshold(fitted, boots):
 
 
 def test_soft_boundary(boots, monkeypatch):
-    options = {"objective": "soft-boundary", "epochs": 6, "nu": 0.2, "batch_size": 50}
+    options = {"objective": "soft-boundary", "epochs": 6, "nu": 0.2, "batch_size": 50, "learning_rate": 1e-3}
     batches, after = [], fcdd.DeepSVDD._after_batch
     monkeypatch.setattr(
         fcdd.DeepSVDD,
@@ -474,7 +474,7 @@ def test_a_bias_at_the_center_is_refused(boots, name):
     {"objective": "bce"}, {"objective": "focal"}, {"norm": "l1"}, {"norm": "l2"}, {"norm": "l2-squared"}
 ])  # fmt: skip
 def test_variants_of_hsc_learn_and_survive_a_file(boots, tmp_path, options):
-    detector = make("HSC", **options).fit(boots.train.images)
+    detector = make("HSC", **{"optimizer": "adam", "learning_rate": 1e-3} | options).fit(boots.train.images)
     scores = detector.anomaly_score(boots.test.images)
     assert auroc(boots.test.anomalous, scores) > 0.8
     assert len(np.unique(scores)) > 0.95 * len(

@@ -163,7 +163,7 @@ def test_a_few_known_defects_help(split):
     rest = np.setdiff1d(np.arange(len(test)), shown)
     X, y = torch.cat([split.train.images, test.images[shown]]), np.r_[np.zeros(12), -np.ones(len(shown))]
     masks = torch.cat([torch.zeros(12, 1, 96, 96, dtype=torch.bool), test.masks[shown]])
-    longer = QUICK | {"epochs": 12}
+    longer = QUICK | {"epochs": 20}
     both = fcdd.FCDD(**longer).fit(split.train.images), fcdd.FCDD(**longer).fit(X, y, masks=masks)
     before, after = (pixel_auroc(test.masks[rest], d.anomaly_map(test.images[rest])) for d in both)
     assert after > before + 0.01

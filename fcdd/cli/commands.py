@@ -171,7 +171,7 @@ def image_detector(model: Path, device: str):
 
 def unused(layout, skipped: Sequence[str]) -> list[str]:
     """What is said at the end of what was not used."""
-    from .pictures import said
+    from ..pictures import said
 
     told = [f"{layout.root}{said(layout.passed)}"] if layout.passed else []
     return told + ([f"{len(skipped)} skipped:" + "".join(f"\n- {why}" for why in skipped)] if skipped else [])
