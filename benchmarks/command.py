@@ -23,7 +23,7 @@ from .hardware import describe
 RECORD = ROOT / "benchmarks" / "records" / "command.json"
 TITLES = {
     "fit": "fcdd fit, from shell to report",
-    "score": "fcdd score --heatmaps, from shell to the last file",
+    "score": "fcdd score with heatmaps, from shell to the last file",
 }
 
 

@@ -328,7 +328,7 @@ def test_soft_boundary(boots, monkeypatch):
     monkeypatch.undo()
     resting = make("DeepSVDD", warmup_epochs=5, **options).fit(boots.train.images)
     # Before the radius moves it is 0, and the loss the one-class loss divided by nu.
-    plain = make("DeepSVDD", epochs=6, nu=0.2, batch_size=50).fit(boots.train.images)
+    plain = make("DeepSVDD", learning_rate=1e-3, epochs=6, nu=0.2, batch_size=50).fit(boots.train.images)
     assert resting.history_[0] == pytest.approx(plain.history_[0] / 0.2, rel=0.05)
     assert resting.history_[:2] == moving.history_[:2] and resting.history_[3] != moving.history_[3]
 

@@ -249,7 +249,7 @@ LARGE = {"train": None, "test": None, "options": {"size": [256, 256]}}
         ({"exposure_images": 25_000}, {"exposure_images": 79_302_017, "exposure": "tiny-images-80m"}, "exposure"),
         ({"cut_epochs": 7.0}, {}, "schedule"),
         ({"cut_epochs": float("nan"), "exposure_images": None}, {}, ""),
-        ({"settings": {}}, {"exposure": "photographs", "network": "fcdd_cnn28", "epochs": 30}, ""),  # the defaults
+        ({"settings": {}}, {"exposure": "photographs", "network": "fcdd_cnn28", "epochs": 20}, ""),  # the defaults
     ],
 )  # fmt: skip
 def test_differences_come_from_the_records(changed, theirs, differs):

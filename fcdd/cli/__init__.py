@@ -12,7 +12,7 @@ from rich.console import Console
 from ..errors import verdict
 from ..memory import keep_freed
 from . import commands, scoring
-from .data import app as data
+from .data import app as data_sets
 
 HELP = """Deep one-class classification, from SVDD to FCDD: learns from good images what normal looks like. Begin with:
 
@@ -26,7 +26,7 @@ EXTENSIONS = entry_points(group="fcdd.commands")  # the study's package adds its
 PACKAGES = {"fcdd", *(extension.module.partition(".")[0] for extension in EXTENSIONS)}
 for command in (commands.fit, commands.evaluate, scoring.score, commands.export, commands.info):
     app.command()(command)
-app.add_typer(data, name="data")
+app.add_typer(data_sets, name="data")
 for extension in EXTENSIONS:
     app.add_typer(extension.load(), name=extension.name)
 
