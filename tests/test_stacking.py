@@ -286,7 +286,7 @@ CASES = {
     "HSC": ("HSC", {"network": "hsc_cnn28"}),
     "HSC bce": ("HSC", {"network": "hsc_cnn28", "objective": "bce"}),
     "HSC focal": ("HSC", {"network": "hsc_cnn28", "objective": "focal"}),
-    "HSC colour": ("HSC", {"network": "hsc_cnn32_s", "optimizer": "adam", "learning_rate": 1e-3}),
+    "HSC colour": ("HSC", {"network": "hsc_cnn32_s", "learning_rate": 1e-3}),
     "Deep SVDD": ("DeepSVDD", {"network": "mnist_lenet", "pretrain_epochs": 1}),
     "Deep SVDD dense": ("DeepSVDD", {"network": "fmnist_lenet"}),
     "Deep SVDD colour": ("DeepSVDD", {"network": "cifar10_lenet", "pretrain_epochs": 1}),
