@@ -93,9 +93,10 @@ def one_page(html: Path, names: list[str], solutions: bool) -> str:
     heads = [_head(soup, html / name) for name, soup in read.items()]
     kept = list(dict.fromkeys(line for lines in heads for line in lines))  # styles and formulas of all, each once
     title = read[names[0]].title.get_text()
-    return "\n".join(["<!doctype html>", '<html lang="en" data-theme="light" data-mode="light"><head>',
-                      f'<meta charset="utf-8"><title>{title}</title>', *kept, f"<style>{STYLE}</style></head><body>",
-                      *map(str, articles), "</body></html>"])  # fmt: skip
+    marked = ' class="solutions"' if solutions else ""  # the pages' own styles for paper hide answers without it
+    begin = [f'<!doctype html>\n<html lang="en" data-theme="light" data-mode="light"{marked}><head>']
+    begin += [f'<meta charset="utf-8"><title>{title}</title>', *kept, f"<style>{STYLE}</style></head><body>"]
+    return "\n".join([*begin, *map(str, articles), "</body></html>"])
 
 
 def _head(soup, page: Path) -> list[str]:

@@ -454,6 +454,7 @@ def test_pages_become_one(tmp_path):
     assert "x.js" not in text and text.count("window.MathJax") == 1
     everything = printed.one_page(tmp_path, names, solutions=True)
     assert "answer" in everything and everything.count("<details open") == 4
+    assert '<html lang="en" data-theme="light" data-mode="light" class="solutions">' in everything
 
 
 def test_without_a_browser_one_line_says_so(tmp_path, monkeypatch):
