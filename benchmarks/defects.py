@@ -94,12 +94,11 @@ def measure(sets, seeds: int = 3, splits: int = 20) -> dict:
             found[name] = counts | {"side": side, "detectors": {}}
             for title, make in DETECTORS.items():
                 bar.set_description(f"{name}, {title}")
-                runs = []
-                for seed in range(seeds):
-                    runs.append(quality(split, make, seed))
-                    bar.update()
-                rates = []
+                runs, rates = [], []
                 with Remembered():
+                    for seed in range(seeds):
+                        runs.append(quality(split, make, seed))
+                        bar.update()
                     for seed in range(splits if side == 256 else 0):
                         rates.append(false_alarms(split, make, seed))
                         bar.update()
