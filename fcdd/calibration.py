@@ -106,9 +106,11 @@ def choose(n: int, fpr: float, groups=None) -> dict:
         return {"held_out": 0.2}
     if rank(n, fpr) <= n and count >= 2:
         return {"folds": min(4, count)}
-    text = f"no threshold is calibrated: {n} good images cannot keep a rate of {fpr:.3g}, the smallest is "
-    text += f"{1 / (n + 1):.3g}; call calibrate with more good images, or at a higher rate"
-    warnings.warn(text, stacklevel=3)
+    few = (
+        f"{n} good images cannot keep a rate of {fpr:.3g}, the smallest is {1 / (n + 1):.3g}; call calibrate with more"
+    )
+    few = few if rank(n, fpr) > n else "one image or group alone cannot be set aside; call calibrate with other"
+    warnings.warn(f"no threshold is calibrated: {few} good images, or at a higher rate", stacklevel=3)
     return {}
 
 

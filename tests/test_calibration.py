@@ -196,3 +196,8 @@ def test_the_rate_that_training_images_promise_is_not_kept(boots):
     # One detector's own rate lies anywhere in the beta distribution of its calibration.
     k = calibration.rank(45, 0.05)
     assert stats.beta(46 - k, k).ppf(0.001) < rates["held out"] < stats.beta(46 - k, k).ppf(0.999)
+
+
+def test_one_image_alone_is_said_to_be_one():
+    with pytest.warns(UserWarning, match="one image or group alone cannot be set aside"):
+        assert calibration.choose(1, 0.5) == {}
