@@ -34,7 +34,7 @@ class PatchNeighbours(ScoreMixin, BaseEstimator):
 
     Parameters: network, a name of :data:`fcdd.networks.NETWORKS` or a module that is a sequence of layers;
     network_options, for :func:`fcdd.networks.build`; layers, their places in it, by default the network's own or those
-    in :data:`LAYERS`; whiten, whether a unit of distance means as much in every direction in which good patches vary
+    in ``LAYERS``; whiten, whether a unit of distance means as much in every direction in which good patches vary
     (:func:`fcdd.features.whitening`); top, the share of patches whose mean distance is the score of an image (None: the
     worst patch's); sigma, the blur of heatmaps in px; nu, the share of good images outside; batch_size; seed; device.
     Defaults of whiten, top and sigma were chosen on good images with drawn defects (``benchmarks/choose_features.py``).
