@@ -17,7 +17,7 @@ import pytest
 import fcdd
 from fcdd import figures
 from fcdd_study import chapters, verdicts
-from fcdd_study.figures import ch01_svdd, ch04_hsc, ch07_clever_hans, shared
+from fcdd_study.figures import ch01_svdd, ch02_deep_svdd, ch04_hsc, ch07_clever_hans, shared
 from fcdd_study.figures import ch08_study as plots
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
@@ -216,6 +216,17 @@ class Interval:
 def code_of(notebook):
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+
+
+def test_latent_vectors_are_seen_from_their_center():
+    """Far from the cross in the figure is far from the center in latent space."""
+    z = np.random.default_rng(0).normal(size=(40, 2)) + [5, 0]
+    first = ch02_deep_svdd.latent(z, z, ANOMALOUS, [np.zeros(2), np.array([5.0, 0.0])]).axes
+    for axis, center in zip(first, ([0, 0], [5, 0]), strict=True):
+        *points, cross = (group.get_offsets() for group in axis.collections)
+        drawn, true = np.concatenate(points), np.concatenate([z[ANOMALOUS], z[~ANOMALOUS]])
+        np.testing.assert_allclose(cross, [[0, 0]])
+        np.testing.assert_allclose(np.linalg.norm(drawn, axis=1), np.linalg.norm(true - center, axis=1))
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)

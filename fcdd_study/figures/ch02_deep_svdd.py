@@ -11,16 +11,20 @@ from .style import lineage, stamp
 __all__ = ["curves", "latent", "lineage", "moved_center", "score_histogram", "score_ranges", "stamp"]
 
 
-def latent(before, after, anomalous, center=None):
-    """Latent vectors before and after training, in the plane of the two main directions after training."""
+def latent(before, after, anomalous, centers):
+    """Latent vectors (N, d) before and after training, each in the plane of its two main directions, seen from the
+    center: ``centers`` holds c (d,) of either."""
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.6))
-    for axis, z, title in zip(axes, (before, after), ("before training", "after training"), strict=True):
-        z = np.asarray(z) - np.asarray(z).mean(0)
-        plane = np.linalg.svd(z, full_matrices=False)[2][:2].T
+    panels = zip(axes, (before, after), centers, ("before training", "after training"), strict=True)
+    for axis, z, center, title in panels:
+        z = np.asarray(z)
+        plane = np.linalg.svd(z - z.mean(0), full_matrices=False)[2][:2].T
         for group, name, colour in ((anomalous, "anomalous", ANOMALOUS), (~anomalous, "nominal", NOMINAL)):
-            axis.scatter(*(z[group] @ plane).T, s=5, alpha=0.5, color=colour, label=name)
-        axis.set(title=title, xlabel="first direction", ylabel="second direction")
-    axes[1].legend(frameon=False, markerscale=3)
+            axis.scatter(*((z[group] - np.asarray(center)) @ plane).T, s=5, alpha=0.5, color=colour, label=name)
+        axis.scatter(0, 0, s=110, marker="X", color="black", edgecolors="white", zorder=3, label="center c")
+        axis.set(title=title, xlabel="first direction, from c", ylabel="second direction, from c")
+    for handle in axes[1].legend(frameon=False).legend_handles:
+        handle.set_sizes([40])
     return figure
 
 
