@@ -3,12 +3,12 @@
 import matplotlib.pyplot as plt
 import seaborn as sns
 
-from fcdd.figures import NOMINAL, image_grid, score_histogram
+from fcdd.figures import NOMINAL, image_grid, picture_rows, score_histogram
 
-from .shared import curves, dots, heatmap_rows, trend
+from .shared import curves, dots, trend
 from .style import lineage, stamp
 
-__all__ = ["bars", "curves", "heatmap_rows", "image_grid", "lineage", "score_histogram", "stamp", "trend"]
+__all__ = ["bars", "curves", "image_grid", "lineage", "picture_rows", "score_histogram", "stamp", "trend"]
 
 
 def bars(table, x: str, xlabel: str):
