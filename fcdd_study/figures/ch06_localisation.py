@@ -3,6 +3,6 @@
 from fcdd.figures import picture_rows
 
 from .shared import curves, heatmap_grid, intervals
-from .style import stamp
+from .style import lineage, stamp
 
-__all__ = ["curves", "heatmap_grid", "intervals", "picture_rows", "stamp"]
+__all__ = ["curves", "heatmap_grid", "intervals", "lineage", "picture_rows", "stamp"]
