@@ -66,6 +66,7 @@ def to_onnx(detector, path) -> None:
     any_number = {"images": {0: torch.export.Dim("images_count")}}
     options = names | {"dynamic_shapes": any_number, "dynamo": True, "external_data": False, "verbose": False}
     with whole(path) as partial:
+        partial.touch()  # that nothing can be written there is found before the export, which takes its time
         torch.onnx.export(scorer, (torch.rand(2, *scorer.detector.image_shape_),), str(partial), **options)
 
 
