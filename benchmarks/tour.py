@@ -27,7 +27,7 @@ STEPS = {
     "data": "fcdd data copy piped-small papers",
     "fit": "fcdd fit papers/gla01_tl --model gla01.safetensors",
     "score": "fcdd score papers/gla01_tl/test/impurity --model gla01.safetensors --heatmaps heatmaps --csv",
-    "one": "fcdd score papers/gla01_tl/test/good/09_1.png --model gla01.safetensors",
+    "one": "fcdd score papers/gla01_tl/test/good/09_1.jpg --model gla01.safetensors",
     "evaluate": "fcdd evaluate papers/gla01_tl --model gla01.safetensors",
     "patches": "fcdd fit papers/gla01_tl --method patches --model patches.safetensors",
     "export": "fcdd export gla01.onnx --model gla01.safetensors",

@@ -95,7 +95,7 @@ class Layout:
 
     def learn(self, size=None, channels: int = 3, fit=pictures.squeeze) -> pictures.Pictures:
         """The good pictures, decoded when they are indexed; ``size``: (H, W), the shorter side, or None, as in
-        :func:`fcdd.pictures.shape`. Raises FileNotFoundError if there are none."""
+        ``fcdd.pictures.shape``. Raises FileNotFoundError if there are none."""
         if not self.good:
             raise FileNotFoundError(self._missing())
         size = pictures.shape(self.good, size) if size is None or isinstance(size, int) else size
@@ -103,7 +103,7 @@ class Layout:
 
     def split(self, size=(224, 224), channels: int = 3, fit=pictures.squeeze) -> Split:
         """All of it as a :class:`~fcdd.datasets.Split`. Raises FileNotFoundError if there are no good pictures,
-        :class:`DataError` that lists all that is wrong."""
+        :class:`~fcdd.datasets.DataError` that lists all that is wrong."""
         problems, white = list(self.problems), pictures.white_of(self.good + self.test)
         train, test = (pictures.decoded(f, size, channels, problems, fit, white) for f in (self.good, self.test))
         masks = self.read_masks(size, fit, problems)
@@ -165,8 +165,8 @@ def role(name: str) -> str:
 
 
 def recognise(path) -> Layout:
-    """The layout of a folder. Raises FileNotFoundError for one that is not there, :class:`DataError` that names the
-    layouts known where it is none of them, as guessing would teach defects as good."""
+    """The layout of a folder. Raises FileNotFoundError for one that is not there, :class:`~fcdd.datasets.DataError`
+    that names the layouts known where it is none of them, as guessing would teach defects as good."""
     found = pictures.find(path)
     root = found.root
     if root.is_file():
