@@ -230,7 +230,7 @@ class FCDD(DeepDetector):
             raise ValueError(f"expected a map no larger than the images of {side} px, got {got}")
 
     def _on_features(self) -> bool:
-        return str(self._setting("exposure")) == "feature-noise"
+        return isinstance(exposure := self._setting("exposure"), str) and exposure == "feature-noise"
 
     def _trained(self):
         return self.network_[2] if self._on_features() else self.network_

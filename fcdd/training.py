@@ -241,12 +241,12 @@ def refuse_infinite(losses: Tensor, network: nn.Module, epoch: int, kept: str = 
     """Raises FloatingPointError if a loss (M, batches) of an epoch, counted from 0, is not finite, or a weight after
     its last batch; ``kept`` says what there is of the training before."""
     models, batches = losses.shape
-    wrong = (~losses.isfinite()).nonzero().tolist()  # the one wait for the device in an epoch
+    wrong = (~losses.isfinite()).nonzero().tolist()  # waits for the device once, as the weights below do
     if wrong:
         model, batch = min(wrong, key=lambda place: place[1])
         of = f" of model {', '.join(map(str, sorted({k + 1 for k, _ in wrong})))} of {models}" if models > 1 else ""
         what = f"the loss{of} became {float(losses[model, batch])} in batch {batch + 1}"
-    elif not all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values()):
+    elif not torch.stack([tensor.isfinite().all() for tensor in network.state_dict().values()]).all():
         what = f"a weight became infinite or nan in batch {batches}, the last one,"
     else:
         return
