@@ -106,11 +106,12 @@ def choose(n: int, fpr: float, groups=None) -> dict:
         return {"held_out": 0.2}
     if rank(n, fpr) <= n and count >= 2:
         return {"folds": min(4, count)}
-    few = (
-        f"{n} good images cannot keep a rate of {fpr:.3g}, the smallest is {1 / (n + 1):.3g}; call calibrate with more"
-    )
-    few = few if rank(n, fpr) > n else "one image or group alone cannot be set aside; call calibrate with other"
-    warnings.warn(f"no threshold is calibrated: {few} good images, or at a higher rate", stacklevel=3)
+    why, which = "one image or group alone cannot be set aside", "other"
+    if rank(n, fpr) > n:
+        why = f"{n} good images cannot keep a rate of {fpr:.3g}, the smallest is {1 / (n + 1):.3g}"
+        which = "more"
+    text = f"no threshold is calibrated: {why}; call calibrate with {which} good images, or at a higher rate"
+    warnings.warn(text, stacklevel=3)
     return {}
 
 

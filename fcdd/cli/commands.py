@@ -12,6 +12,8 @@ from typing import Annotated
 
 import typer
 
+from ..errors import all_of
+
 Model = Annotated[Path, typer.Option(help="a model that fcdd fit wrote")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="go on without pictures and masks that cannot be used")]
@@ -174,15 +176,15 @@ def unused(layout, skipped: Sequence[str]) -> list[str]:
     from ..pictures import said
 
     told = [f"{layout.root}{said(layout.passed)}"] if layout.passed else []
-    return told + ([f"{len(skipped)} skipped:" + "".join(f"\n- {why}" for why in skipped)] if skipped else [])
+    return told + ([str(all_of(skipped, "skipped"))] if skipped else [])
 
 
 def damaged(problems: Sequence[str], number: int, skip: bool = False) -> None:
     """Raises ValueError that lists the images that could not be read, or says so if they may be skipped."""
     if problems:
-        listed = f"{len(problems)} of {number} images could not be judged:" + "".join(f"\n- {why}" for why in problems)
+        listed = all_of(problems, f"of {number} images could not be judged")
         if not skip:
-            raise ValueError(listed)
+            raise listed
         say(listed)
 
 

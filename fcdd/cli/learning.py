@@ -106,18 +106,21 @@ def usable(layout: Layout) -> tuple[Layout, list[str]]:
             why = f"{file}: has no mask"
         bad |= {file: why} if why else {}
     kept = [k for k, file in enumerate(layout.test) if file not in bad]
-    rest: dict = {name: [getattr(layout, name)[k] for k in kept] for name in ("test", "kinds", "masks", "names")}
     good = [file for file in layout.good if file not in bad]
     told = [*bad.values(), *(each for each in layout.problems if each not in bad.values())]
-    return replace(layout, good=good, problems=[], **rest), told
+    return replace(_tested(layout, kept), good=good, problems=[]), told
 
 
 def _without(layout: Layout, files) -> tuple[Layout, str]:
     """The layout with a test free of ``files``, by content, and what is said of it."""
     learnt = {hashlib.sha256(file.read_bytes()).digest() for file in files}
     kept = [k for k, file in enumerate(layout.test) if hashlib.sha256(file.read_bytes()).digest() not in learnt]
-    rest: dict = {name: [getattr(layout, name)[k] for k in kept] for name in ("test", "kinds", "masks", "names")}
-    return replace(layout, **rest), f"{len(layout.test) - len(kept)} of them test images, which are not tested"
+    return _tested(layout, kept), f"{len(layout.test) - len(kept)} of them test images, which are not tested"
+
+
+def _tested(layout: Layout, places: list[int]) -> Layout:
+    """The layout with the test images at these places alone."""
+    return replace(layout, **{n: [getattr(layout, n)[k] for k in places] for n in ("test", "kinds", "masks", "names")})
 
 
 def grouping(how: str | None, layout) -> np.ndarray | None:
