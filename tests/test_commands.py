@@ -319,7 +319,7 @@ def test_export_runs_as_the_page_says(folder, fitted, tmp_path, capsys):
     assert sum(bool(line.strip()) for line in code.splitlines()) <= 12
     file = folder / "test/dent/0.png"
     code = code.replace("gla01.onnx", str(tmp_path / "gla01.onnx"))
-    code = code.replace("papers/gla01_tl/test/impurity/09_1.png", str(file))
+    code = code.replace("papers/gla01_tl/test/impurity/09_1.jpg", str(file))
     exec(code, names := {})
     X, detector = pictures.Pictures([file], (28, 42), 3)[:], fcdd.load(fitted[0])
     assert names["score"][0] == pytest.approx(detector.anomaly_score(X)[0], rel=1e-3)

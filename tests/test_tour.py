@@ -1,12 +1,14 @@
 """The page on one's own images: its commands exist, and what was recorded is shown, or how to record it."""
 
 import re
+import tarfile
 
 import pytest
 from typer.testing import CliRunner
 
 from benchmarks import how_many, tour
 from fcdd import cli
+from fcdd.datasets.piped import SMALL
 
 RUNS = [
     {"set": name, "good": good, "defects": defects, "seed": seed, "seconds": 4.0, "auroc": 0.9 + seed / 100,
@@ -33,6 +35,13 @@ def test_commands_of_the_page_exist(step):
     assert program == "fcdd" and told.exit_code == 0
     text = re.sub(r"\x1b\[[\d;]*m", "", told.output)
     assert all(word in text for word in words if word.startswith("--"))
+
+
+def test_files_that_the_page_names_are_in_the_package():
+    page = (tour.ROOT / "book" / "your_images.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"papers/(gla01_tl/\S+\.\w{3})\b", " ".join([page, *tour.STEPS.values()])))
+    with tarfile.open(SMALL) as packed:
+        assert named and {f"piped/{name}" for name in named} <= set(packed.getnames())
 
 
 def test_what_a_step_said_is_shortened():
