@@ -15,9 +15,11 @@ METHODS = {
     "autoencoder": detectors.Autoencoder,
     "svdd": svdd.SVDD,
 }
+# On layers that are not trained from scratch, for all of the epochs at one rate.
+FROZEN = {"augmentation": "parts", "batch_size": 16, "optimizer": "adam", "learning_rate": 1e-3, "decay": 1.0}
+FROZEN |= {"epochs": 30}
 # On layers whose weights are brought along: what chapter 06 found.
-PRETRAINED = {"objective": "pixels", "augmentation": "parts", "exposure": "confetti", "sigma": 12.0, "batch_size": 16}
-PRETRAINED |= {"optimizer": "adam", "learning_rate": 1e-3, "decay": 1.0, "weight_decay": 1e-4}
+PRETRAINED = FROZEN | {"objective": "pixels", "exposure": "confetti", "sigma": 12.0, "weight_decay": 1e-4}
 
 
 def detector(method: str = "fcdd", shape: tuple[int, int, int] | None = None, **overrides):
@@ -28,10 +30,5 @@ def detector(method: str = "fcdd", shape: tuple[int, int, int] | None = None, **
     check_option("method", method, METHODS)
     settings = PRETRAINED if method == "fcdd" and (overrides.get("network_options") or {}).get("weights") else {}
     if method == "hsc" and shape is not None and min(shape[1:]) >= 64:
-        settings = {"network": "hsc_mobilenet", "augmentation": "parts", "batch_size": 16} | {
-            "optimizer": "adam",
-            "learning_rate": 1e-3,
-            "decay": 1.0,
-            "epochs": 30,
-        }
+        settings = FROZEN | {"network": "hsc_mobilenet"}
     return METHODS[method](**settings | overrides)
