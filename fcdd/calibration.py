@@ -106,11 +106,10 @@ def choose(n: int, fpr: float, groups=None) -> dict:
         return {"held_out": 0.2}
     if rank(n, fpr) <= n and count >= 2:
         return {"folds": min(4, count)}
-    why, which = "one image or group alone cannot be set aside", "other"
+    why = "one image or group alone cannot be set aside"
     if rank(n, fpr) > n:
         why = f"{n} good images cannot keep a rate of {fpr:.3g}, the smallest is {1 / (n + 1):.3g}"
-        which = "more"
-    text = f"no threshold is calibrated: {why}; call calibrate with {which} good images, or at a higher rate"
+    text = f"no threshold is calibrated: {why}; call calibrate with more good images, or at a higher rate"
     warnings.warn(text, stacklevel=3)
     return {}
 

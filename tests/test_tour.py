@@ -40,6 +40,7 @@ def test_commands_of_the_page_exist(step):
 def test_files_that_the_page_names_are_in_the_package():
     page = (tour.ROOT / "book" / "your_images.md").read_text(encoding="utf-8")
     named = set(re.findall(r"papers/(gla01_tl/\S+\.\w{3})\b", " ".join([page, *tour.STEPS.values()])))
+    named |= {f"gla01_tl/{name}" for name in re.findall(r"^  (\w+/\S+\.\w{3}) ", page, re.M)}
     with tarfile.open(SMALL) as packed:
         assert named and {f"piped/{name}" for name in named} <= set(packed.getnames())
 
