@@ -34,7 +34,6 @@ def score_and_place(images, scores, maps):
         axes[1, place].imshow(heat[place], cmap=HEAT, vmin=0, vmax=1)
         axes[1, place].set_xlabel("where")
     for axis in axes.flat:
-        axis.set(xticks=[], yticks=[])
         bare(axis)
     return figure
 
