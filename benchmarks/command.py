@@ -4,6 +4,7 @@
 images, PNG in, PNG out; and how many images a second ``score_iter`` judges with their heatmaps once it runs.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -27,15 +28,13 @@ TITLES = {
 }
 
 
-def clocked(folder: Path, *words: str) -> float:
-    """Seconds that the command takes in ``folder``. Raises RuntimeError if it fails."""
-    start = time.perf_counter()
-    told = subprocess.run(
-        [sys.executable, "-m", "fcdd", *words], cwd=folder, capture_output=True, text=True, check=False
-    )
+def clocked(folder: Path, *words: str, **environment: str) -> tuple[subprocess.CompletedProcess, float]:
+    """What ``fcdd`` with these words said in ``folder``, and its seconds. Raises RuntimeError if it fails."""
+    start, call = time.perf_counter(), [sys.executable, "-m", "fcdd", *words]
+    told = subprocess.run(call, cwd=folder, capture_output=True, text=True, env=os.environ | environment, check=False)
     if told.returncode:
         raise RuntimeError(f"fcdd {' '.join(words)}: exit code {told.returncode}\n{told.stderr}")
-    return time.perf_counter() - start
+    return told, time.perf_counter() - start
 
 
 def measure(normal: str = "bottle", repeat: int = 4, options: tuple = ()) -> dict:
@@ -45,10 +44,13 @@ def measure(normal: str = "bottle", repeat: int = 4, options: tuple = ()) -> dic
         raise FileNotFoundError(f"expected MVTec-AD's {normal} where data lies, found none; set FCDD_DATA")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        result: dict = {"set": normal, "fit": clocked(folder, "fit", str(data), "--model", "m.safetensors", *options)}
+        result: dict = {
+            "set": normal,
+            "fit": clocked(folder, "fit", str(data), "--model", "m.safetensors", *options)[1],
+        }
         test = sorted((data / "test").rglob("*.png"))
         heatmaps = ("score", str(data / "test"), "--model", "m.safetensors", "--heatmaps", "heatmaps")
-        result["score"] = clocked(folder, *heatmaps)
+        result["score"] = clocked(folder, *heatmaps)[1]
         written = len(list((folder / "heatmaps").rglob("*.png")))
         detector = fcdd.load(folder / "m.safetensors")
     start = time.perf_counter()

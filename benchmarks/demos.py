@@ -16,8 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fcdd_study import demos
-
-from .tour import browser
+from fcdd_study.printed import browser
 
 BOUND, DRAGS = 50, 8  # ms
 PLACE = Path(__file__).parents[1] / "book" / "demos"

@@ -4,20 +4,19 @@ Each command of the page runs in an empty folder, on a paper type of the package
 the commands, what they print, how long they take, and pictures of what they write.
 """
 
-import os
-import shutil
 import subprocess
-import sys
 import tempfile
 import textwrap
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from PIL import Image
 
+from fcdd_study.printed import BROWSERS, browser
+
 from .__main__ import write
+from .command import clocked
 from .compare import ROOT
 from .hardware import describe
 
@@ -33,26 +32,14 @@ STEPS = {
     "export": "fcdd export gla01.onnx --model gla01.safetensors",
     "info": "fcdd info gla01.safetensors",
 }
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-
-
-def browser() -> str | None:
-    """The program of the first of :data:`BROWSERS` that is installed."""
-    return next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 def walk(folder: Path) -> dict[str, dict]:
     """Runs the steps in ``folder``; what each printed, its exit code and seconds."""
     found = {}
     for name, command in STEPS.items():
-        start = time.perf_counter()
-        environment = os.environ | {"COLUMNS": "100", "TQDM_DISABLE": "1"}
-        call = [sys.executable, "-m", *command.split()]
-        told = subprocess.run(call, cwd=folder, capture_output=True, text=True, env=environment, check=False)
-        seconds = time.perf_counter() - start
+        told, seconds = clocked(folder, *command.split()[1:], COLUMNS="100", TQDM_DISABLE="1")
         found[name] = {"command": command, "said": told.stderr, "printed": told.stdout, "seconds": seconds}
-        if told.returncode:
-            raise RuntimeError(f"{command}: exit code {told.returncode}\n{told.stderr}")
     return found
 
 

@@ -23,7 +23,6 @@ from fcdd import datasets
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 torch.set_num_threads(1)  # two workers share two cores
 settings.register_profile("fcdd", deadline=None, derandomize=True, max_examples=60)
@@ -170,9 +169,11 @@ def sphinx(tmp_path, sphinx_in):
 def browser():
     """The system's Chromium."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pages are not looked at")
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    from fcdd_study import printed  # here, as the library's own tests run without what the book needs
+
+    program = printed.browser()
     if program is None:
-        pytest.skip(f"none of {', '.join(BROWSERS)} is installed: pages are not looked at")
+        pytest.skip(f"none of {', '.join(printed.BROWSERS)} is installed: pages are not looked at")
     with sync_api.sync_playwright() as playwright:
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
         yield playwright.chromium.launch(executable_path=program, args=arguments)
