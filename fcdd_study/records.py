@@ -111,7 +111,7 @@ def table(
     record raises ValueError; with ``complain``, this is called with the error and the record left out.
     """
     rows = []
-    for path in sorted(Path(folder).glob(f"{profile or '*'}/{dataset or '*'}/**/*.json")):
+    for path in sorted(Path(folder).glob(f"{profile or '*'}/{dataset or '*'}/**/[!.]*.json")):  # no half-written ones
         try:
             rows.append(_row(read(path)))
         except ValueError as error:

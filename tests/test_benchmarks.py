@@ -234,7 +234,10 @@ TABLES = {"false-alarms": false_alarms, "arithmetic": arithmetic, "defects": def
 TABLES |= {"constructors": constructors, "command": command}
 
 
-@pytest.mark.parametrize("path", [path for path in RECORDS if path.stem not in TABLES], ids=lambda path: path.stem)
+OF_DEVICES = [path for path in RECORDS if path.stem not in (*TABLES, "how-many", "tour")]
+
+
+@pytest.mark.parametrize("path", OF_DEVICES, ids=lambda path: path.stem)
 def test_committed_records_are_whole(path):
     result = report.read(path.stem)
     assert not result["quick"] and result["device"] == path.stem
@@ -245,7 +248,11 @@ def test_committed_records_are_whole(path):
 # ---- tables of one measurement ----
 
 
-@pytest.mark.parametrize("name", TABLES)
+LONG = ("command", "defects", "constructors")  # a minute and more each, also when quick
+MEASURED = [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in TABLES]
+
+
+@pytest.mark.parametrize("name", MEASURED)
 def test_a_measurement_runs_and_its_page_shows_it(name, tmp_path, monkeypatch, sphinx):
     module = TABLES[name]
     if name == "command" and find_category("bottle") is None:

@@ -1,5 +1,6 @@
 """The page on one's own images: its commands exist, and what was recorded is shown, or how to record it."""
 
+import json
 import re
 import tarfile
 
@@ -43,6 +44,14 @@ def test_files_that_the_page_names_are_in_the_package():
     named |= {f"gla01_tl/{name}" for name in re.findall(r"^  (\w+/\S+\.\w{3}) ", page, re.M)}
     with tarfile.open(SMALL) as packed:
         assert named and {f"piped/{name}" for name in named} <= set(packed.getnames())
+
+
+def test_the_committed_walk_is_of_the_commands_of_today():
+    if not tour.RECORD.exists():
+        pytest.skip("no record of the walk")
+    text = tour.RECORD.read_text(encoding="utf-8")
+    assert {name: step["command"] for name, step in json.loads(text)["steps"].items()} == tour.STEPS
+    assert "/tmp/" not in text and "/home/" not in text
 
 
 def test_what_a_step_said_is_shortened():
