@@ -37,9 +37,9 @@ MEDIUM = {
     "test_baselines.py", "test_benchmarks.py", "test_chapters.py", "test_chapters_01_02.py", "test_cli.py",
     "test_commands.py", "test_course.py", "test_datasets.py", "test_detectors.py", "test_engine.py", "test_faults.py",
     "test_features.py", "test_files.py", "test_gpu.py", "test_memory.py", "test_models.py", "test_mvtec.py",
-    "test_networks.py", "test_numbers.py", "test_package.py", "test_patches.py", "test_quiz.py", "test_records.py",
-    "test_report.py", "test_stacking.py", "test_stream.py", "test_surroundings.py", "test_tour.py",
-    "test_training.py", "test_verdicts.py", "test_watch.py",
+    "test_networks.py", "test_numbers.py", "test_package.py", "test_page.py", "test_patches.py",
+    "test_quiz.py", "test_records.py", "test_report.py", "test_stacking.py", "test_stream.py", "test_surroundings.py",
+    "test_tour.py", "test_training.py", "test_verdicts.py", "test_watch.py",
 }  # fmt: skip
 
 

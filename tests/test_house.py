@@ -31,7 +31,7 @@ def test_the_spine_reads_in_one_sitting():
 def test_the_library_is_small():
     """What is imported; then with it the command line and the readers of data sets, which have folders of their own."""
     assert sum(map(lines, (ROOT / "fcdd").glob("*.py"))) <= 6_000
-    assert sum(map(lines, (ROOT / "fcdd").rglob("*.py"))) <= 7_900
+    assert sum(map(lines, (ROOT / "fcdd").rglob("*.py"))) <= 8_050
 
 
 def test_no_other_file_is_long():

@@ -129,14 +129,31 @@ def evaluate(
 
 
 def export(
-    to: Annotated[Path, typer.Argument(help="the ONNX file")],
+    name: Annotated[Path | None, typer.Argument(help="the ONNX file to write; with --page the model")] = None,
     model: Model = MODEL,
+    page: Annotated[
+        Path | None, typer.Option(help="write one HTML file instead that judges pictures by itself")
+    ] = None,
     force: Force = False,
 ) -> None:
     """Writes a model as ONNX, to run without PyTorch, and checks that it gives the same scores and maps.
 
+    With --page it writes a page that opens from disk in any browser, with nothing installed: pictures dropped there get
+    score, verdict and heatmap, and leave the machine in no way.
+
     fcdd export plate.onnx --model plate.safetensors
+
+    fcdd export plate.safetensors --page plate.html
     """
+    if page is not None:
+        free([page], force)
+        from . import page as pages
+
+        pages.write(page, image_detector(name or model, "cpu"), name or model)
+        print(f"{page}: {page.stat().st_size / 1e6:.1f} MB; open it in a browser, it needs no network")
+        return
+    if (to := name) is None:
+        raise ValueError("expected the ONNX file to write, as in: fcdd export plate.onnx; or --page plate.html")
     free([to], force)
     from ..onnx import to_onnx, verify
 
