@@ -263,8 +263,22 @@ rule demos:
         " --profile {wildcards.profile} --device {DEVICE}" + LOGGED
 
 
+BEHIND_DETECTOR = relative(hashes.files_behind(set(), "fcdd_study.detector"))
+
+
+rule detector:
+    input: BEHIND_DETECTOR
+    output: "_build/detector/{profile}/told.txt"
+    log: "_build/logs/detector/{profile}.txt"
+    params: content=lambda wildcards: content(BEHIND_DETECTOR)
+    resources: gpu=GPU
+    message: "a detector in one HTML file"
+    shell: "OMP_NUM_THREADS={threads} {PYTHON} -m fcdd study detector {output:q} --profile {wildcards.profile}" + LOGGED
+
+
 EXECUTED = expand("_build/chapters/{profile}/{chapter}.ipynb", profile=PROFILE, chapter=CHAPTERS)
 MOVING = expand("_build/demos/{profile}/{name}.data.js", profile=PROFILE, name=demos.FIGURES)
+DETECTOR = f"_build/detector/{PROFILE}/told.txt"
 SHOWN = [
     *TABLES, *RECORDED, "benchmarks/report.py", *sorted(glob("benchmarks/records/*.json")),
     *sorted(file for file in glob("book/**", recursive=True) if os.path.isfile(file) and "__pycache__" not in file),
@@ -274,10 +288,10 @@ SHOWN = [
 
 
 rule html:
-    input: EXECUTED, MOVING, SHOWN
+    input: EXECUTED, MOVING, DETECTOR, SHOWN
     output: "_build/html/index.html"
     log: "_build/logs/html.txt"
-    params: content=lambda wildcards: content([*EXECUTED, *MOVING, *SHOWN])
+    params: content=lambda wildcards: content([*EXECUTED, *MOVING, DETECTOR, *SHOWN])
     message: "rendering the book"
     shell: "{PYTHON} -m fcdd study render --profile {PROFILE}" + LOGGED
 

@@ -239,6 +239,14 @@ def study_demos(folder: Path, profile: Profile = "quick", device: Device = "auto
     demos.write(folder, profile, device)
 
 
+@app.command("detector", hidden=True)
+def study_detector(told: Path, profile: Profile = "quick") -> None:
+    """Writes the detector in one HTML file beside ``told``, and there why there is none, for the graph."""
+    from . import detector
+
+    told.write_text(detector.write(told.parent, profile), encoding="utf-8")
+
+
 @app.command("render", hidden=True)
 def study_render(profile: Profile = "quick") -> None:
     """Renders the executed chapters of a profile as a book, for the graph."""

@@ -1,13 +1,16 @@
-"""The rendered book in a real browser: every page opens without a network, formulas and pictures are there, it fits.
+"""The rendered book in a real browser, opened from disk without a network: formulas and pictures are there, links lead
+somewhere, it fits the window, and it can be read in the dark and without eyes.
 
 The fixture ``book`` (conftest.py) is the folder of the rendered book.
 """
 
 import functools
-import http.server
-import threading
+import hashlib
+import shutil
+import subprocess
+import tarfile
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
@@ -67,65 +70,42 @@ def _files(node):
             yield from _files(value)
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        """Says nothing."""
-
-
-@pytest.fixture(scope="module")
-def address(book):
-    """The address at which the book is served, on this machine only."""
-    handler = functools.partial(_Quiet, directory=str(book))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
 class Visit:
-    """One page in a fresh tab, with what went wrong while it loaded."""
+    """One page in a fresh tab, with what it asked for and what went wrong while it loaded."""
 
-    def __init__(self, browser, address):
-        self.address, self.troubles = address, []
-        self.page = browser.new_page(viewport={"width": WIDTHS[0], "height": 900})
+    def __init__(self, browser, book, **options):
+        self.book, self.troubles, self.asked = book, [], []
+        self.page = browser.new_page(viewport={"width": WIDTHS[0], "height": 900}, offline=True, **options)
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self.troubles.append(f"script error: {error}"))
+        self.page.on("request", self._request)
         self.page.on("requestfailed", lambda request: self.troubles.append(f"failed: {request.url}, {request.failure}"))
-        self.page.on("response", self._response)
-        self.page.route("**/*", self._route)
 
     def _console(self, message):
         if message.type == "error":
             self.troubles.append(f"console: {message.text}")
 
-    def _response(self, response):
-        if response.status >= 400:
-            self.troubles.append(f"{response.status}: {response.url}")
-
-    def _route(self, route):
-        """Lets through what stays on this machine; records and refuses the rest."""
-        url = urlsplit(route.request.url)
-        if url.scheme in ("data", "blob", "about") or route.request.url.startswith(self.address + "/"):
-            route.continue_()
-        else:
-            self.troubles.append(f"asks for another host: {route.request.url}")
-            route.abort()
+    def _request(self, request):
+        url = urlsplit(request.url)
+        self.asked.append(unquote(url.path))
+        if url.scheme not in ("data", "blob", "about") and not request.url.startswith(self.book.as_uri() + "/"):
+            self.troubles.append(f"asks for something outside the book: {request.url}")
 
     def open(self, name):
         """Opens a page and waits until it is drawn."""
-        self.page.goto(f"{self.address}/{name}", wait_until="load")
+        self.page.goto(f"{self.book.as_uri()}/{name}", wait_until="load")
         self.page.evaluate(LAZY_IMAGES)
         self.page.evaluate(RENDERED)
         self.page.wait_for_load_state("networkidle")
 
 
 @pytest.fixture(scope="module")
-def visit(browser, address):
+def visit(browser, book):
     """Opens pages, each once and in a tab of its own, which stays open for the next test."""
 
     @functools.cache
     def opened(name):
-        visited = Visit(browser, address)
+        visited = Visit(browser, book)
         visited.open(name)
         return visited
 
@@ -147,11 +127,33 @@ def test_page_is_not_wider_than_the_window(visit, name, width):
     assert wide <= width + TOLERANCE, f"{wide} px wide: {page.evaluate(WIDER)}"
 
 
-def test_first_page_leads_to_the_preface(browser, address):
-    page = Visit(browser, address)
-    page.page.goto(f"{address}/index.html")
+def test_first_page_leads_to_the_preface_and_is_light(browser, book):
+    page = Visit(browser, book)
+    page.page.goto(f"{book.as_uri()}/index.html")
     page.page.wait_for_url("**/book/preface.html")
+    page.page.wait_for_load_state("networkidle")
     assert page.troubles == []
+    loaded = sum(Path(path).stat().st_size for path in set(page.asked) if Path(path).is_file())
+    assert 100_000 < loaded <= 1_500_000
+
+
+LINKS = "() => [...document.querySelectorAll('a[href]')].map((each) => each.href)"
+NAMED = "() => [...document.querySelectorAll('[id], a[name]')].map((each) => each.id || each.name)"
+
+
+def test_links_lead_somewhere(visit):
+    """Those within the book: the file is there, and the place in it."""
+    places, broken = {name: set(visit(name).page.evaluate(NAMED)) for name in pages()}, []
+    for name in pages():
+        for link in set(visit(name).page.evaluate(LINKS)):
+            url = urlsplit(link)
+            if url.scheme != "file":
+                continue
+            path, fragment = Path(unquote(url.path)), unquote(url.fragment).partition("?")[0]
+            inside = str(path.relative_to(visit(name).book)) if path.is_relative_to(visit(name).book) else None
+            if inside is None or not path.is_file() or (fragment and fragment not in places.get(inside, {fragment})):
+                broken.append(f"{name}: {link}")
+    assert broken == []
 
 
 def test_checks_would_notice(visit):
@@ -168,19 +170,89 @@ def test_checks_would_notice(visit):
         assert complaint in told
 
 
-def test_search_finds_a_word(visit):
-    page = visit("search.html?q=hypersphere")
-    page.page.wait_for_selector("#search-results li a")
+def test_the_search_quotes_pages(visit):
+    """jupyter-book#2630, quarto-cli#3230; trial 10."""
+    page = visit("search.html?q=hypersphere+collapse")
+    page.page.wait_for_selector("#search-results li p.context")
+    assert "02_deep_svdd" in page.page.locator("#search-results li a").first.get_attribute("href")
+    assert "hypersphere" in page.page.locator("#search-results li p.context").first.inner_text().lower()
     assert page.troubles == []
 
 
-def test_the_search_quotes_pages_from_disk(browser, book):
-    """jupyter-book#2630, quarto-cli#3230; trial 10."""
-    tab, troubles = browser.new_page(), []
-    tab.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
-    tab.on("requestfailed", lambda request: troubles.append(request.url))
-    tab.goto(f"{(book / 'search.html').as_uri()}?q=hypersphere")
-    tab.wait_for_selector("#search-results li p.context")
-    assert "hypersphere" in tab.locator("#search-results li p.context").first.inner_text().lower()
-    assert troubles == []
-    tab.close()
+# ---- to be read by everyone ----
+
+
+CUT = """
+() => [...document.querySelectorAll('main div.output, main .pst-scrollable-table-container, main mjx-container')]
+  .filter((e) => (e.querySelector('table') || e.matches('mjx-container')) && e.scrollWidth > e.clientWidth + 2)
+  .filter((e) => e.clientWidth && !['scroll', 'auto'].includes(getComputedStyle(e).overflowX))
+  .map((e) => e.innerText.slice(0, 80) + ': ' + (e.scrollWidth - e.clientWidth) + ' px')
+"""
+WIDE = """
+() => [...document.querySelectorAll('main div.output, main .pst-scrollable-table-container')]
+  .filter((e) => e.querySelector('table') && e.scrollWidth > e.clientWidth + 2)
+  .map((e) => e.innerText.slice(0, 80) + ': ' + (e.scrollWidth - e.clientWidth) + ' px')
+"""
+
+
+@pytest.mark.parametrize("name", pages())
+def test_no_table_is_cut_at_a_laptop_s_width(visit, name):
+    """beakerx#681, thebe#658; trial 26."""
+    page = visit(name).page
+    page.set_viewport_size({"width": WIDTHS[0], "height": 900})
+    assert page.evaluate(WIDE) == []
+
+
+@pytest.mark.parametrize("name", pages())
+def test_nothing_is_cut_without_a_way_to_scroll_on_a_telephone(visit, name):
+    page = visit(name).page
+    page.set_viewport_size({"width": WIDTHS[1], "height": 900})
+    assert page.evaluate(CUT) == []
+
+
+AXE = "axe-core@4.11.0", "e9e5863c33a874f09bc01acd9234b7e3c871479f5eef8802fa582544465e6d01"
+VIOLATIONS = """
+async (only) => (await axe.run(document, only.length ? {runOnly: only} : {})).violations
+  .filter((each) => ['serious', 'critical'].includes(each.impact))
+  .flatMap((each) => each.nodes.map((node) => each.id + ': ' + node.html.slice(0, 160)))
+"""
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory):
+    """The script of axe-core, of one version, from npm."""
+    name, sha256 = AXE
+    folder, npm = tmp_path_factory.mktemp("axe"), shutil.which("npm")
+    if npm is None:
+        pytest.skip(f"npm is not installed: pages are not looked at with {name}")
+    told = subprocess.run([npm, "pack", "--silent", name], cwd=folder, capture_output=True, text=True, check=False)
+    if told.returncode:
+        pytest.skip(f"{name} could not be fetched from npm: pages are not looked at with it")
+    with tarfile.open(next(folder.glob("*.tgz"))) as archive:
+        script = archive.extractfile("package/axe.min.js").read()
+    assert hashlib.sha256(script).hexdigest() == sha256
+    return script.decode()
+
+
+def violations(tab, axe, *only) -> list[str]:
+    tab.evaluate(axe)
+    return tab.evaluate(VIOLATIONS, list(only))
+
+
+@pytest.mark.parametrize("name", pages())
+def test_axe_finds_nothing_serious(visit, axe, name):
+    """pydata-sphinx-theme#1428, #1100, #2153; trial 12."""
+    page = visit(name).page
+    page.set_viewport_size({"width": WIDTHS[0], "height": 900})
+    assert violations(page, axe) == []
+
+
+@pytest.mark.parametrize("name", pages())
+def test_the_dark_is_readable(browser, book, axe, name):
+    """sphinx-book-theme#868, #743; trial 11."""
+    dark = Visit(browser, book, color_scheme="dark")
+    dark.page.add_init_script("localStorage.setItem('mode', 'dark'); localStorage.setItem('theme', 'dark');")
+    dark.open(name)
+    assert dark.page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert violations(dark.page, axe, "color-contrast") == []
+    dark.page.close()

@@ -17,7 +17,7 @@ from PIL import Image
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-from fcdd_study import records
+from fcdd_study import detector, records
 
 FOLDER = "_static/demos"
 HERE = Path(__file__).parents[1] / "demos"
@@ -68,6 +68,28 @@ class Demo(SphinxDirective):
         )
 
 
+class DetectorPage(SphinxDirective):
+    """{detector-page}: a link to the detector in one HTML file, and pictures to drop there; or why there is none."""
+
+    def run(self):
+        self.env.note_reread()
+        made = Path(self.config.fcdd_detector)
+        told = made / "told.txt"
+        if not (made / detector.PAGE).exists():
+            why = told.read_text(encoding="utf-8") if told.exists() else "make book writes it"
+            text = "In this build there is no such page to try"
+            return [nodes.paragraph("", "", nodes.Text(f"{text}: "), nodes.literal("", why), nodes.Text("."))]
+        up = "../" * self.env.docname.count("/") + FOLDER
+        size = (made / detector.PAGE).stat().st_size / 1e6
+        page = element("a", nodes.Text("the detector of this page"), href=f"{up}/{detector.PAGE}", target="_blank")
+        asked = nodes.Text(f" ({size:.1f} MB). Save these pictures, and drop them there: ")
+        shown = []
+        for name in sorted(file.name for file in made.glob("*.jpg")):
+            image = element("img", src=f"{up}/{name}", alt=f"paper, {name.partition('_')[0]}", width="96", height="96")
+            shown.append(element("a", image, href=f"{up}/{name}", download=name))
+        return [nodes.paragraph("", "", nodes.Text("Try it: "), page, asked), element("p", *shown, classes=["samples"])]
+
+
 def add_loader(app, pagename, templatename, context, doctree):
     """The loader and the style, only on pages that have a figure."""
     if "demos" in app.env.metadata.get(pagename, {}):
@@ -82,7 +104,8 @@ def copy(app):
         return
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    for file in [*HERE.glob("*.js"), *HERE.glob("*.css"), *Path(app.config.fcdd_demos).glob("*")]:
+    made = [file for kind in ("html", "jpg") for file in Path(app.config.fcdd_detector).glob(f"*.{kind}")]
+    for file in [*HERE.glob("*.js"), *HERE.glob("*.css"), *Path(app.config.fcdd_demos).glob("*"), *made]:
         shutil.copyfile(file, target / file.name)
 
 
@@ -91,7 +114,9 @@ def setup(app):
     profile = os.environ.get("FCDD_PROFILE", "quick")
     app.setup_extension("fcdd_quiz")  # for its node
     app.add_config_value("fcdd_demos", str(root / "_build" / "demos" / profile), "env")
+    app.add_config_value("fcdd_detector", str(root / "_build" / "detector" / profile), "env")
     app.add_directive("demo", Demo)
+    app.add_directive("detector-page", DetectorPage)
     app.connect("builder-inited", copy)
     app.connect("html-page-context", add_loader)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
