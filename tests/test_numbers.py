@@ -160,20 +160,29 @@ def test_role_in_pages_and_notebooks(build, tmp_path):
     write(tmp_path / "records", 0.8)
     write(tmp_path / "records", 0.6, normal="Bag")
     (page, chapter), warnings = build()
-    assert ">0.700</abbr>" in page
-    assert ">0.800</abbr>" in chapter
+    assert ">0.700†</abbr>" in page
+    assert ">0.800†</abbr>" in chapter
     assert 'title="mean of auroc over 2 run(s)' in page
     assert "fcdd_numbers" not in warnings
     assert "{run}" not in warnings
 
 
+def test_a_number_from_a_stale_record_is_marked(table, build, tmp_path):
+    """The trial's records are of a profile that is not there: stale. The same ones, current, are not marked."""
+    assert numbers.number("trial/fcdd", table)[1].endswith("(stale, profile)")
+    assert "stale" not in numbers.number("trial/fcdd", table.assign(stale=""))[1]
+    assert "(stale, code; profile)" in numbers.number("trial/fcdd", table.assign(stale=["code", *["profile"] * 4]))[1]
+    write(tmp_path / "records", 0.8)
+    assert 'class="run stale"' in build()[0][0]
+
+
 def test_rebuild_notices_new_and_missing_records(build, tmp_path):
     first = write(tmp_path / "records", 0.8)
-    assert ">0.800</abbr>" in build()[0][0]
+    assert ">0.800†</abbr>" in build()[0][0]
     write(tmp_path / "records", 0.6, normal="Bag")
-    assert ">0.700</abbr>" in build()[0][0]
+    assert ">0.700†</abbr>" in build()[0][0]
     first.unlink()
     (page, chapter), warnings = build()
-    assert ">0.600</abbr>" in page
+    assert ">0.600†</abbr>" in page
     assert ">??</abbr>" in chapter
     assert "make study PROFILE=trial" in warnings

@@ -9,7 +9,7 @@ The text is ``profile[@dataset]/method[/metric[:statistic][/class]]``:
 - class: one nominal class, as in ``quick/fcdd/auroc/T-shirt/top``; all if left out.
 
 ``a - b`` is the difference of two of them, with its sign. Hovering shows which records a number comes from. Missing
-records are a warning, which stops a build with ``-W``.
+records are a warning, which stops a build with ``-W``. A number from a stale record is marked with a dagger.
 
 Words that depend on numbers come from them, too: {compare}`this/fcdd ? this/hsc: better | worse | no better` says the
 first where the first number is larger, the second where it is smaller, the third where they are printed alike.
@@ -39,6 +39,7 @@ STATISTICS = {
     "sum": lambda runs: runs.value.sum(),
     "n": len,
 }
+STALE = "stale"  # in the origin of a number whose record is older than its code, data or settings
 logger = logging.getLogger(__name__)
 
 
@@ -86,7 +87,9 @@ def _evaluate(text, table, this):
     unit = "count" if statistic == "n" else "seconds" if metric == "seconds" else ""
     counts = f"{len(runs)} run(s), {runs.normal.nunique()} class(es), {runs.seed.nunique()} seed(s)"
     example = runs.id.iloc[0] + (f" and {len(runs) - 1} more" if len(runs) > 1 else "")
-    return STATISTICS[statistic](runs), unit, f"{statistic} of {metric} over {counts}: {example}"
+    origin = f"{statistic} of {metric} over {counts}: {example}"
+    old = sorted(set(runs.stale) - {""}) if "stale" in runs else []
+    return STATISTICS[statistic](runs), unit, origin + (f" ({STALE}, {'; '.join(old)})" if old else "")
 
 
 def _select(query, table, this):
@@ -122,6 +125,9 @@ class RunNumber(SphinxRole):
             place = self.get_location()
             logger.warning("{%s}`%s`: %s", self.name, self.text, error, location=place, type="fcdd", subtype="run")
             shown, origin, classes = "??", str(error), ["run", "missing"]
+        if f"({STALE}, " in origin:
+            classes.append(STALE)
+            shown += "†" * (self.name == "run")
         return [nodes.abbreviation(self.rawtext, shown, explanation=origin, classes=classes)], []
 
 
