@@ -37,7 +37,8 @@ $(foreach name,$(KNOWN),$(if $(filter environment,$(origin $(name))),$(info $(na
 # Modules are run with `python -m`: the scripts in .venv/bin break in folders whose path holds a space.
 PY := .venv/bin/python
 SNAKEMAKE := $(PY) -m fcdd_study.graph
-OPTIONS := --scheduler greedy --rerun-incomplete --nolock --keep-going --quiet host $(ARGS) \
+# Snakemake looks again after each timespan, whether or not a job has ended: every second is a tenth of a core.
+OPTIONS := --scheduler greedy --rerun-incomplete --nolock --keep-going --quiet host --max-jobs-per-timespan 1000/3s $(ARGS) \
 	$(if $(CLUSTER),--profile fcdd_study/cluster/$(CLUSTER),--cores $(CORES) --resources gpu=1) \
 	--config profile=$(PROFILE) device=$(DEVICE) $(if $(CLUSTER),cluster=$(CLUSTER))
 PART := "datasets=$(DATASETS)" "methods=$(METHODS)" "classes=$(CLASSES)" "ablations=$(ABLATIONS)"
