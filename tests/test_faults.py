@@ -312,6 +312,23 @@ def test_all_problems_of_a_folder_come_in_one_message(damaged, tmp_path):
     assert "2 pictures are damaged:" in told and "00_00.png" in told and "01_04.png" in told and not model.exists()
 
 
+def test_skip_bad_leaves_out_another_shape_and_damaged_defects(tmp_path):
+    """A phone's portrait among landscapes, and a known defect that cannot be read."""
+    for folder, count in (("parts", 12), ("known", 3)):
+        (tmp_path / folder).mkdir()
+        for k in range(count):
+            pixels = np.random.default_rng(k).integers(0, 255, (64, 96), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / folder / f"{k}.png")
+    Image.fromarray(pixels.T.copy()).save(tmp_path / "parts" / "portrait.png")
+    (tmp_path / "known" / "0.png").write_bytes(b"no picture")
+    path, outliers = tmp_path / "m.safetensors", ("--outliers", tmp_path / "known")
+    told = call("fit", tmp_path / "parts", "--model", path, *outliers, *QUICK, code=1)[1]
+    assert "one aspect ratio" in told and not path.exists()
+    out, err = call("fit", tmp_path / "parts", "--model", path, *outliers, "--skip-bad", *QUICK)
+    assert "portrait.png: 64×96 px, another aspect ratio than most" in err and "known/0.png" in err
+    assert f"{path}: 12 images" in out and "2 images with defects to learn from" in err and "2 skipped:" in err
+
+
 def test_skip_bad_goes_on_and_says_what_was_left_out(damaged, tmp_path):
     path, report = tmp_path / "m.safetensors", ("--report", tmp_path / "r.html")
     out, err = call("fit", damaged, "--model", path, "--skip-bad", *QUICK)

@@ -54,6 +54,10 @@ def prepare(
     if tile:
         detector = Tiled(method=method, settings=wanted, tile=tile, nu=fpr, seed=detector.seed, device=detector.device)
     known = _defects(detector, outliers, masks) if outliers or masks else {}
+    if skip_bad:
+        unread = _unread([*known, *filter(None, known.values())])
+        skipped += unread.values()
+        known = {file: mask for file, mask in known.items() if not {file, mask} & unread.keys()}
     if known:
         layout, told = _without(layout, list(known))
         said.append(f"{len(known)} images with defects to learn from, {told}")
@@ -87,14 +91,25 @@ def _defects(detector, outliers, masks) -> dict:
     return {file: of.get(file.stem) for file in files}
 
 
-def usable(layout: Layout) -> tuple[Layout, list[str]]:
-    """The layout without pictures that cannot be read, or whose masks cannot be used, and why each was left out."""
-    bad: dict = {}
-    for file in (*layout.good, *layout.test):
+def _unread(files) -> dict:
+    """The files that are no picture, and why."""
+    bad = {}
+    for file in files:
         try:
             pictures.read(file)
         except pictures.PictureError as error:
             bad[file] = str(error)
+    return bad
+
+
+def usable(layout: Layout) -> tuple[Layout, list[str]]:
+    """The layout without pictures that cannot be read, or whose masks cannot be used, and why each was left out."""
+    bad = _unread([*layout.good, *layout.test])
+    sizes = {file: pictures.size_of(file) for file in (*layout.good, *layout.test) if file not in bad}
+    usual = np.median([width / height for height, width in sizes.values()]) if sizes else 1
+    for file, (height, width) in sizes.items():
+        if abs(np.log(width / height / usual)) > np.log(1.02):
+            bad[file] = f"{file}: {width}×{height} px, another aspect ratio than most"
     for file, mask, anomalous in zip(layout.test, layout.masks, layout.anomalous, strict=True):
         try:
             fits = mask is None or pictures.mask(mask).any() == anomalous
