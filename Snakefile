@@ -263,7 +263,7 @@ rule demos:
         " --profile {wildcards.profile} --device {DEVICE}" + LOGGED
 
 
-BEHIND_DETECTOR = relative(hashes.files_behind(set(), "fcdd_study.detector"))
+BEHIND_DETECTOR = relative(hashes.files_behind(set(), "fcdd_study.one_file"))
 
 
 rule detector:

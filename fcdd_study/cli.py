@@ -242,9 +242,9 @@ def study_demos(folder: Path, profile: Profile = "quick", device: Device = "auto
 @app.command("detector", hidden=True)
 def study_detector(told: Path, profile: Profile = "quick") -> None:
     """Writes the detector in one HTML file beside ``told``, and there why there is none, for the graph."""
-    from . import detector
+    from . import one_file
 
-    told.write_text(detector.write(told.parent, profile), encoding="utf-8")
+    told.write_text(one_file.write(told.parent, profile), encoding="utf-8")
 
 
 @app.command("render", hidden=True)

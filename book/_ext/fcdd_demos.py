@@ -17,7 +17,7 @@ from PIL import Image
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-from fcdd_study import detector, records
+from fcdd_study import one_file, records
 
 FOLDER = "_static/demos"
 HERE = Path(__file__).parents[1] / "demos"
@@ -75,13 +75,13 @@ class DetectorPage(SphinxDirective):
         self.env.note_reread()
         made = Path(self.config.fcdd_detector)
         told = made / "told.txt"
-        if not (made / detector.PAGE).exists():
+        if not (made / one_file.PAGE).exists():
             why = told.read_text(encoding="utf-8") if told.exists() else "make book writes it"
             text = "In this build there is no such page to try"
             return [nodes.paragraph("", "", nodes.Text(f"{text}: "), nodes.literal("", why), nodes.Text("."))]
         up = "../" * self.env.docname.count("/") + FOLDER
-        size = (made / detector.PAGE).stat().st_size / 1e6
-        page = element("a", nodes.Text("the detector of this page"), href=f"{up}/{detector.PAGE}", target="_blank")
+        size = (made / one_file.PAGE).stat().st_size / 1e6
+        page = element("a", nodes.Text("the detector of this page"), href=f"{up}/{one_file.PAGE}", target="_blank")
         asked = nodes.Text(f" ({size:.1f} MB). Save these pictures, and drop them there: ")
         shown = []
         for name in sorted(file.name for file in made.glob("*.jpg")):
