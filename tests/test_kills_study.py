@@ -42,8 +42,9 @@ def started(root, *arguments):
     command = ["make", "-o", ".venv/.stamp", "PROFILE=smoke", *arguments]
     with said(root).open("w") as file:
         return subprocess.Popen(
-            command, cwd=root, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
-        )
+            command, cwd=root, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore Ctrl-C
+        )  # fmt: skip
 
 
 def said(root) -> Path:

@@ -115,14 +115,13 @@ def plain(wheel):
 
 @pytest.fixture
 def images(tmp_path):
-    """Noise in the layout of MVTec-AD, where README.md looks for it."""
+    """Noise in the layout of MVTec-AD, where README.md looks for it, and new images."""
     rng = np.random.default_rng(0)
-    for folder in ("train/good", "test/good"):
-        (tmp_path / "my_images" / folder).mkdir(parents=True)
-        for k in range(4):
-            Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8)).save(
-                tmp_path / "my_images" / folder / f"{k}.png"
-            )
+    counts = {"my_images/train/good": 100, "my_images/test/good": 4, "new_images": 4}  # a fifth of 100 can keep 5 %
+    for folder, count in counts.items():
+        (tmp_path / folder).mkdir(parents=True)
+        for k in range(count):
+            Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8)).save(tmp_path / folder / f"{k}.png")
     return tmp_path
 
 
@@ -133,7 +132,7 @@ def test_readme_s_lines_work_without_jupyter(plain, images):
     told = python(f"{short}\nprint(fcdd.__file__, len(scores), maps.shape)", plain, cwd=images, env={})
     assert told.returncode == 0, told.stderr
     file, rest = told.stdout.split(maxsplit=1)
-    assert Path(file).is_relative_to(plain.parents[1]) and rest == "4 (4, 224, 224)\n"
+    assert Path(file).is_relative_to(plain.parents[1]) and rest == "4 (4, 256, 256)\n"
     absent = ("IPython", "jupyterlab", "snakemake", "sphinx", "papermill", "pandas")
     told = python(f"from importlib.util import find_spec; print(*map(find_spec, {absent}))", plain, env={})
     assert told.stdout.split() == ["None"] * len(absent)

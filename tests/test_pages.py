@@ -176,7 +176,8 @@ def test_the_search_quotes_pages(visit):
     page.page.wait_for_selector("#search-results li p.context")
     found = page.page.eval_on_selector_all("#search-results li a", "all => all.map((each) => each.href)")
     assert any("02_deep_svdd" in each for each in found)
-    assert "hypersphere" in page.page.locator("#search-results li p.context").first.inner_text().lower()
+    quoted = page.page.locator("#search-results li p.context").all_inner_texts()
+    assert any("hypersphere collapse" in each.lower() for each in quoted)
     assert page.troubles == []
 
 

@@ -3,8 +3,12 @@
 from pathlib import Path
 
 
-def _per_page(app, config):
-    app.set_html_assets_policy("per_page")  # MyST-NB asks for everything on every page
+def _formulas(app, pagename, templatename, context, doctree):
+    """Jupyter Book asks for everything on every page, and a formula in one chapter counts for the first page, too."""
+    if 'class="math' not in context.get("body", ""):
+        files = context["script_files"]
+        told = [f"{file.filename} {file.attributes.get('body', '')}".lower() for file in files]
+        context["script_files"] = [file for file, text in zip(files, told, strict=True) if "mathjax" not in text]
 
 
 def _icons(app, error):
@@ -23,7 +27,7 @@ def _lists(app, pagename, templatename, context, doctree):
 
 
 def setup(app):
-    app.connect("config-inited", _per_page, priority=900)
     app.connect("build-finished", _icons)
     app.connect("html-page-context", _lists)
+    app.connect("html-page-context", _formulas, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
