@@ -131,8 +131,9 @@ def minutes(notebook: dict) -> tuple[int, int]:
 
 
 def title(notebook: dict) -> str:
-    """The heading of a chapter."""
-    return course.source(notebook["cells"][0]).splitlines()[0].removeprefix("# ")
+    """The heading of a chapter, without its number."""
+    heading = course.source(notebook["cells"][0]).splitlines()[0].removeprefix("# ")
+    return heading.partition(" · ")[2] or heading
 
 
 def _exercises(notebook: dict) -> list[course.Exercise]:
