@@ -213,6 +213,21 @@ def test_nothing_is_cut_without_a_way_to_scroll_on_a_telephone(visit, name):
     assert page.evaluate(CUT) == []
 
 
+SHRUNK = """
+() => [...document.querySelectorAll('main img:not(.still)')].filter((each) => each.naturalWidth > 400)
+  .map((each) => [each.src.split('/').pop(), each.getBoundingClientRect().width / each.naturalWidth])
+  .filter(([name, part]) => part < 0.4)
+"""
+
+
+@pytest.mark.parametrize("name", pages())
+def test_figures_can_be_read_on_a_telephone(visit, name):
+    """thebe#658; trial 17: they were shown at a quarter of their size."""
+    page = visit(name).page
+    page.set_viewport_size({"width": WIDTHS[1], "height": 900})
+    assert page.evaluate(SHRUNK) == []
+
+
 AXE = "axe-core@4.11.0", "e9e5863c33a874f09bc01acd9234b7e3c871479f5eef8802fa582544465e6d01"
 VIOLATIONS = """
 async (only) => (await axe.run(document, only.length ? {runOnly: only} : {})).violations
