@@ -69,6 +69,25 @@ def pictures(folder: Path, to: Path) -> None:
         )
 
 
+def page(folder: Path, to: Path) -> None:
+    """The detector in one HTML file, as a browser shows it after it has judged six pictures."""
+    from playwright import sync_api
+
+    clocked(folder, "export", "gla01.safetensors", "--page", "detector.html", "--force")
+    test = folder / "papers/gla01_tl/test"
+    judged = [test / f"{kind}/{name}.jpg" for kind in ("good", "impurity") for name in ("09_1", "10_1", "11_1")]
+    with sync_api.sync_playwright() as playwright:
+        program = playwright.chromium.launch(executable_path=browser(), args=["--no-sandbox"])
+        tab = program.new_context(offline=True, viewport={"width": 1000, "height": 900}).new_page()
+        tab.goto((folder / "detector.html").as_uri())
+        tab.wait_for_selector("#files:enabled")
+        tab.set_input_files("#files", judged)
+        tab.wait_for_selector("#state:has-text('nominal.')")
+        tab.screenshot(path=folder / "page.png")
+    palette = Image.open(folder / "page.png").convert("P", palette=Image.Palette.ADAPTIVE, colors=128)
+    palette.save(to / "page.png", optimize=True)
+
+
 def main(record: Annotated[bool, typer.Option("--record", help="keep words and pictures")] = False) -> None:
     """Prints what each step of the page says and how long it takes."""
     with tempfile.TemporaryDirectory() as folder:
@@ -77,6 +96,7 @@ def main(record: Annotated[bool, typer.Option("--record", help="keep words and p
             print(f"$ {step['command']}   ({step['seconds']:.0f} s)\n{step['said']}{step['printed']}")
         if record:
             pictures(Path(folder), PICTURES)
+            page(Path(folder), PICTURES)
             write({"steps": found, "hardware": describe("cpu")}, RECORD)
 
 
