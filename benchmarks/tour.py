@@ -64,9 +64,13 @@ def pictures(folder: Path, to: Path) -> None:
         options = ["--headless", "--no-sandbox", "--disable-gpu", f"--window-size={size}", "--hide-scrollbars"]
         options += [f"--user-data-dir={folder / 'browser'}", f"--screenshot={folder / name}.png"]
         subprocess.run([program, *options, (folder / "gla01.html").as_uri()], check=True, capture_output=True)
-        Image.open(folder / f"{name}.png").convert("P", palette=Image.Palette.ADAPTIVE, colors=64).save(
-            to / f"{name}.png", optimize=True
-        )
+        small(folder / f"{name}.png", to, 64)
+
+
+def small(picture: Path, to: Path, colours: int) -> None:
+    """Puts a picture into a folder with few colours."""
+    palette = Image.open(picture).convert("P", palette=Image.Palette.ADAPTIVE, colors=colours)
+    palette.save(to / picture.name, optimize=True)
 
 
 def page(folder: Path, to: Path) -> None:
@@ -84,8 +88,7 @@ def page(folder: Path, to: Path) -> None:
         tab.set_input_files("#files", judged)
         tab.wait_for_selector("#state:has-text('nominal.')")
         tab.screenshot(path=folder / "page.png")
-    palette = Image.open(folder / "page.png").convert("P", palette=Image.Palette.ADAPTIVE, colors=128)
-    palette.save(to / "page.png", optimize=True)
+    small(folder / "page.png", to, 128)
 
 
 def main(record: Annotated[bool, typer.Option("--record", help="keep words and pictures")] = False) -> None:

@@ -72,8 +72,8 @@ def write_overlays(folder, names, images, maps, limits=None) -> None:
 def overlay(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """A picture (H, W, C) uint8 beside itself with a heatmap in [0, 1], of any size, on top: (H, 2 W, 3) uint8."""
     picture = np.broadcast_to(picture, (*picture.shape[:2], 3))
-    colours = _colours()[(255 * at_size(heat, picture.shape[:2])).astype(np.uint8)]
-    return np.concatenate([picture, (picture // 2 + colours // 2).astype(np.uint8)], 1)
+    shown = colours()[(255 * at_size(heat, picture.shape[:2])).astype(np.uint8)]
+    return np.concatenate([picture, (picture // 2 + shown // 2).astype(np.uint8)], 1)
 
 
 def at_size(heat: np.ndarray, size) -> np.ndarray:
@@ -91,7 +91,7 @@ def save(overlay: np.ndarray, path) -> None:
 
 
 @cache
-def _colours() -> np.ndarray:
+def colours() -> np.ndarray:
     from matplotlib import colormaps  # pyplot, which takes half a second, is not needed
 
     return (255 * colormaps["magma"](np.arange(256))[:, :3]).astype(np.uint8)

@@ -61,13 +61,18 @@ def to_onnx(detector, path) -> None:
     except ImportError as error:
         raise ImportError("ONNX export needs the extra packages: pip install 'fcdd-book[onnx]'") from error
     scorer = _scorer(detector)
-    maps = ["map"] if isinstance(scorer, _Patches) or hasattr(scorer.detector, "_upsample") else []
+    maps = ["map"] if gives_maps(detector) else []
     names = {"input_names": ["images"], "output_names": ["score", *maps]}
     any_number = {"images": {0: torch.export.Dim("images_count")}}
     options = names | {"dynamic_shapes": any_number, "dynamo": True, "external_data": False, "verbose": False}
     with whole(path) as partial:
         partial.touch()  # that nothing can be written there is found before the export, which takes its time
         torch.onnx.export(scorer, (torch.rand(2, *scorer.detector.image_shape_),), str(partial), **options)
+
+
+def gives_maps(detector) -> bool:
+    """Whether the file has the output ``map``."""
+    return hasattr(detector, "memory_") or hasattr(detector, "_upsample")
 
 
 def _scorer(detector) -> nn.Module:

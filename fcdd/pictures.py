@@ -35,6 +35,7 @@ UNREAD = {
     ".fits", ".jxl", ".tga", ".npy", ".npz",
 }  # fmt: skip
 TOOLS = {"__macosx", "__pycache__", "@eadir", "$recycle.bin", "thumbs.db", "desktop.ini", "system volume information"}
+ALIKE = 1.02  # aspect ratios up to so many times as large are one
 STAMP = "fcdd heatmap"  # in the software tag of what is drawn here, so that it is not judged as a picture later
 
 
@@ -190,12 +191,12 @@ def shape(files, shorter: int | None = None) -> tuple[int, int]:
         raise damaged if len(files) else PictureError("expected pictures, got none")
     by_ratio = sorted(sizes, key=lambda file: sizes[file][1] / sizes[file][0])
     (low_h, low_w), (height, width), (high_h, high_w) = (sizes[by_ratio[k]] for k in (0, len(by_ratio) // 2, -1))
-    if high_w * low_h > 1.02 * low_w * high_h:
+    if high_w * low_h > ALIKE * low_w * high_h:
         ends = f"{low_w}×{low_h} px ({by_ratio[0]}) and {high_w}×{high_h} px ({by_ratio[-1]})"
         raise PictureError(f"expected pictures of one aspect ratio, got {ends}; crop or pad them alike, or sort them")
     side = shorter or (own if (own := min(map(min, sizes.values()))) < 64 else 256)
     longer = side * max(height, width) / min(height, width)
-    longer = side if longer < 1.02 * side else round(longer) if side < 64 else 8 * round(longer / 8)
+    longer = side if longer < ALIKE * side else round(longer) if side < 64 else 8 * round(longer / 8)
     return (side, longer) if width >= height else (longer, side)
 
 

@@ -24,7 +24,7 @@ def write(folder: Path, profile: str = "quick") -> str:
     folder.mkdir(parents=True)
     try:
         page.runtime()
-    except OSError as error:  # without npm, or without a network
+    except (OSError, ValueError) as error:  # without npm, without a network, another file in its place
         return str(error)
     with tempfile.TemporaryDirectory() as work:
         for step in STEPS:

@@ -6,14 +6,14 @@ The fixture ``book`` (conftest.py) is the folder of the rendered book.
 
 import functools
 import hashlib
-import shutil
-import subprocess
 import tarfile
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
+
+from fcdd.cli.page import from_npm
 
 ROOT = Path(__file__).parents[1]
 WIDTHS = (1280, 390)  # px: a laptop, a telephone
@@ -228,7 +228,8 @@ def test_figures_can_be_read_on_a_telephone(visit, name):
     assert page.evaluate(SHRUNK) == []
 
 
-AXE = "axe-core@4.11.0", "e9e5863c33a874f09bc01acd9234b7e3c871479f5eef8802fa582544465e6d01"
+AXE = "axe-core", "4.11.0", "39bed7d72308f6d620789c169d699bfd7e8da80f65b545821a6b2215c3e83107"
+SCRIPT = "e9e5863c33a874f09bc01acd9234b7e3c871479f5eef8802fa582544465e6d01"
 VIOLATIONS = """
 async (only) => (await axe.run(document, only.length ? {runOnly: only} : {})).violations
   .filter((each) => ['serious', 'critical'].includes(each.impact))
@@ -237,18 +238,15 @@ async (only) => (await axe.run(document, only.length ? {runOnly: only} : {})).vi
 
 
 @pytest.fixture(scope="module")
-def axe(tmp_path_factory):
+def axe():
     """The script of axe-core, of one version, from npm."""
-    name, sha256 = AXE
-    folder, npm = tmp_path_factory.mktemp("axe"), shutil.which("npm")
-    if npm is None:
-        pytest.skip(f"npm is not installed: pages are not looked at with {name}")
-    told = subprocess.run([npm, "pack", "--silent", name], cwd=folder, capture_output=True, text=True, check=False)
-    if told.returncode:
-        pytest.skip(f"{name} could not be fetched from npm: pages are not looked at with it")
-    with tarfile.open(next(folder.glob("*.tgz"))) as archive:
+    try:
+        packed = from_npm(*AXE)
+    except OSError as error:
+        pytest.skip(f"pages are not looked at with axe-core: {error}")
+    with tarfile.open(packed) as archive:
         script = archive.extractfile("package/axe.min.js").read()
-    assert hashlib.sha256(script).hexdigest() == sha256
+    assert hashlib.sha256(script).hexdigest() == SCRIPT
     return script.decode()
 
 

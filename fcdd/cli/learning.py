@@ -108,7 +108,7 @@ def usable(layout: Layout) -> tuple[Layout, list[str]]:
     sizes = {file: pictures.size_of(file) for file in (*layout.good, *layout.test) if file not in bad}
     usual = np.median([width / height for height, width in sizes.values()]) if sizes else 1
     for file, (height, width) in sizes.items():
-        if abs(np.log(width / height / usual)) > np.log(1.02):
+        if abs(np.log(width / height / usual)) > np.log(pictures.ALIKE) / 2:  # so that any two of the rest are alike
             bad[file] = f"{file}: {width}×{height} px, another aspect ratio than most"
     for file, mask, anomalous in zip(layout.test, layout.masks, layout.anomalous, strict=True):
         try:

@@ -19,11 +19,11 @@ from markupsafe import Markup
 
 from .. import __version__ as fcdd_version
 from ..datasets.fetch import cache
-from ..explain import _colours
+from ..explain import colours
 from ..files import whole
-from ..onnx import to_onnx, verify
+from ..onnx import gives_maps, to_onnx, verify
 
-# What runs the network in the page, from npm.
+# What runs the network in the page.
 RUNTIME, VERSION = "onnxruntime-web", "1.30.0"
 SHA256 = "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71"
 FILES = {
@@ -33,28 +33,28 @@ UNCALIBRATED = "It was set on the pictures that were learnt from, and promises n
 
 
 def runtime() -> Path:
-    """The archive of the runtime, fetched by npm into the cache once. Raises OSError that says how to bring it."""
-    name = f"{RUNTIME}-{VERSION}.tgz"
-    target = cache() / name
+    """The archive of the runtime. Raises like :func:`from_npm`."""
+    return from_npm(RUNTIME, VERSION, SHA256)
+
+
+def from_npm(name: str, version: str, sha256: str) -> Path:
+    """The archive of one version of a package, fetched by npm into the cache once. Raises OSError that says how to
+    bring it, ValueError where another file lies there."""
+    target = cache() / f"{name}-{version}.tgz"
     if not target.exists():
-        mend = f"run `npm pack {RUNTIME}@{VERSION}` where there is a network, and put {name} into {target.parent}"
+        mend = f"run `npm pack {name}@{version}` where there is a network, and put {target.name} into {target.parent}"
         if (npm := shutil.which("npm")) is None:
-            raise OSError(f"a page needs {RUNTIME} {VERSION}, which npm fetches, and npm is not installed; {mend}")
+            raise OSError(f"{name} {version} is needed, which npm fetches, and npm is not installed; {mend}")
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-            told = subprocess.run(
-                [npm, "pack", "--silent", f"{RUNTIME}@{VERSION}"],
-                cwd=folder,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            command = [npm, "pack", "--silent", f"{name}@{version}"]
+            told = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
             if told.returncode:
                 why = (told.stderr or told.stdout).strip().splitlines() or ["it said nothing"]
-                raise OSError(f"npm could not fetch {RUNTIME} {VERSION} ({why[0]}); {mend}")
-            os.replace(Path(folder) / name, target)
-    if (found := hashlib.sha256(target.read_bytes()).hexdigest()) != SHA256:
-        raise OSError(f"{target} is not {RUNTIME} {VERSION}: expected sha256 {SHA256}, got {found}; remove it")
+                raise OSError(f"npm could not fetch {name} {version} ({why[0]}); {mend}")
+            os.replace(Path(folder) / target.name, target)
+    if (found := hashlib.sha256(target.read_bytes()).hexdigest()) != sha256:
+        raise ValueError(f"{target} is not {name} {version}: expected sha256 {sha256}, got {found}; remove it")
     return target
 
 
@@ -101,7 +101,7 @@ def _facts(detector, model: Path) -> dict:
         "threshold": -float(detector.offset_),
         "known": sorted(float(each) for each in getattr(detector, "calibration_scores_", [])),
         "shape": shape,
-        "maps": hasattr(detector, "memory_") or hasattr(detector, "_upsample"),
-        "colours": _colours().ravel().tolist(),
+        "maps": gives_maps(detector),
+        "colours": colours().ravel().tolist(),
         "told": told,
     }
