@@ -226,9 +226,15 @@ def repeatable(generator: Draws, device: torch.device):
     seed and leave the global state as it was, and cuDNN takes algorithms that give the same bits each time."""
     first = generator if isinstance(generator, Generator) else generator[0]
     devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+    with torch.random.fork_rng(devices), cudnn(deterministic=True, benchmark=False):
         torch.manual_seed(first.initial_seed())
         yield
+
+
+def cudnn(**flags: bool):
+    """cuDNN's flags while it lasts. PyTorch's own context switches cuDNN off unless it is told not to, and convolutions
+    on a card then take up to seventy times as long."""
+    return torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, **flags)
 
 
 def progress(epochs: int, title: str, verbose: bool = True) -> tqdm:

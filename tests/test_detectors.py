@@ -656,15 +656,16 @@ def test_dropout_neither_uses_nor_moves_the_global_generator(boots):
     np.testing.assert_array_equal(*scores)
 
 
-def test_cudnn_is_told_to_be_deterministic_while_training(boots):
+def test_cudnn_stays_on_and_is_told_to_be_deterministic_while_training(boots):
     seen = []
 
     class Asks(torch.nn.Flatten):
         def forward(self, x):
-            seen.append((self.training, torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark))
+            flags = torch.backends.cudnn
+            seen.append((self.training, flags.enabled, flags.deterministic, flags.benchmark))
             return super().forward(x)
 
     network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 5, 4, bias=False), torch.nn.LeakyReLU(), Asks())
     fcdd.DeepSVDD(network=network, epochs=1, batch_size=16, device="cpu").fit(boots.train.images[:48])
-    assert {flags for training, *flags in seen if training for flags in [tuple(flags)]} == {(True, False)}
+    assert {flags for training, *flags in seen if training for flags in [tuple(flags)]} == {(True, True, False)}
     assert not torch.backends.cudnn.deterministic
