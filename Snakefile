@@ -221,7 +221,8 @@ def code_of_chapter(wildcards):
 
 
 def tables_of_chapter(wildcards):
-    return {"08_study": [*TABLES, *RECORDED], "09_beyond": RECORDED}.get(wildcards.chapter, [])
+    text = Path(f"notebooks/{wildcards.chapter}.ipynb").read_text(encoding="utf-8")
+    return [*(TABLES if "study.ensure(" in text else []), *(RECORDED if "COMMITTED" in text else [])]
 
 
 def content_of_chapter(wildcards):

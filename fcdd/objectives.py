@@ -32,8 +32,7 @@ def repel(distance: Tensor) -> Tensor:
 def deep_svdd(z: Tensor, center: Tensor) -> Tensor:
     r"""One-class Deep SVDD: :math:`\lVert \phi(x) - c \rVert^2`.
 
-    ``z`` (N, d) network outputs, ``center`` (d,). Source: Ruff et al. 2018, *Deep One-Class Classification*.
-    Taught in: chapter 02.
+    ``z`` (N, d), ``center`` (d,). Source: Ruff et al. 2018, *Deep One-Class Classification*. Taught in: chapter 02.
     """
     return ((z - center) ** 2).sum(1)
 
@@ -51,8 +50,7 @@ def deep_sad(z: Tensor, center: Tensor, y: Tensor, eta: float = 1.0) -> Tensor:
 
     ``z`` (N, d), ``center`` (d,), ``y`` (N,) in {+1, 0, -1}, ``eta`` > 0 the weight of the labelled samples. A
     labelled anomaly contributes the *inverse* of its distance; without labels this is :func:`deep_svdd`.
-    Source: Ruff et al. 2020, *Deep Semi-Supervised Anomaly Detection*; 1e-6 as in the official code.
-    Taught in: chapter 03.
+    Source: Ruff et al. 2020, *Deep Semi-Supervised Anomaly Detection*; 1e-6 as in its code. Taught in: chapter 03.
     """
     distance = deep_svdd(z, center)
     return torch.where(y == 0, distance, eta * (distance + 1e-6) ** y.to(distance.dtype))
@@ -116,9 +114,8 @@ def fcdd(outputs: Tensor, y: Tensor) -> Tensor:
     r"""FCDD: :math:`a` if nominal, :math:`-\log(1 - e^{-a})` if anomalous, with :math:`a` the mean of :math:`A(X)`.
 
     :math:`A(X) = \sqrt{\phi(X)^2 + 1} - 1` element-wise. ``outputs`` (N, 1, u, v) is the raw output of a fully
-    convolutional network, ``y`` (N,) in {+1, 0, -1}. On a 1×1 map this is :func:`hypersphere` with a
-    one-dimensional output. Source: Liznerski et al. 2021, *Explainable Deep One-Class Classification*.
-    Taught in: chapter 05.
+    convolutional network, ``y`` (N,) in {+1, 0, -1}. On a 1×1 map: :func:`hypersphere` with one output.
+    Source: Liznerski et al. 2021, *Explainable Deep One-Class Classification*. Taught in: chapter 05.
     """
     distance = pseudo_huber(outputs).flatten(1).mean(1)
     return torch.where(y < 0, repel(distance), distance)

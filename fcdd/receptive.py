@@ -13,8 +13,7 @@ from torch import Tensor, nn
 class ReceptiveField(NamedTuple):
     """What one pixel of the output map sees, in input pixels.
 
-    extent: side of the square it sees; stride: from one square to the next; offset: where the center of the first lies
-    (a half where the extent is even).
+    extent: side of the square; stride: from one to the next; offset: center of the first, a half where extent is even.
     """
 
     extent: int
@@ -119,8 +118,7 @@ def joined_field(fields: list[ReceptiveField]) -> ReceptiveField:
 def regrid(maps: Tensor, field: ReceptiveField, onto: ReceptiveField, size: tuple[int, int]) -> Tensor:
     """Maps (N, C, u, v) of the grid of ``field`` at the ``size`` places of the grid ``onto``, where these really lie.
 
-    Linear between places, beyond the outermost as at those; interpolation by size alone would be off by half a place
-    where padding is on one side only.
+    Linear between places, beyond the outermost as at those; by size alone half a place off where padding is one-sided.
     """
     rows, columns = (_hats(n, count, field, onto, maps) for n, count in zip(maps.shape[2:], size, strict=True))
     return rows @ maps @ columns.T

@@ -232,8 +232,7 @@ def repeatable(generator: Draws, device: torch.device):
 
 
 def cudnn(**flags: bool):
-    """cuDNN's flags while it lasts. PyTorch's own context switches cuDNN off unless it is told not to, and convolutions
-    on a card then take up to seventy times as long."""
+    """cuDNN's flags for a while. PyTorch's own context switches it off unless told not to: up to 70 times as slow."""
     return torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, **flags)
 
 

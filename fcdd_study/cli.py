@@ -118,7 +118,7 @@ def _compare(table: Table, data: str, method: str, normal: str, first: float, se
 
 @app.command("verdicts")
 def study_verdicts(
-    profile: Profile = "full",
+    profile: Annotated[str | None, typer.Option(help="of one profile; left out, those nearest to the papers")] = None,
     dataset: Annotated[list[str] | None, typer.Option(help="only these data sets")] = None,
     fresh: Annotated[bool, typer.Option(help="fresh records instead of the repository's")] = False,
     csv: Annotated[Path | None, typer.Option(help="also write the table, with all its columns, as CSV")] = None,
@@ -137,11 +137,13 @@ def study_verdicts(
         raise ValueError(f"nothing published on {', '.join(sorted(unknown))}; there is for {known}")
     published = published[published["dataset"].isin(dataset)] if dataset else published
     recorded = study.table(study.FRESH if fresh else study.COMMITTED, profile)
+    recorded = verdicts.nearest(recorded) if profile is None else recorded
     judged = verdicts.verdicts(recorded, published)
     if csv is not None:
         csv.parent.mkdir(parents=True, exist_ok=True)
         judged.to_csv(csv, index=False)
-    console.print(_cells(judged[judged["verdict"] != "not run"], profile))
+    named = " and ".join(verdicts.NEAREST) if profile is None else profile
+    console.print(_cells(judged[judged["verdict"] != "not run"], named))
     counted = verdicts.counts(judged)
     table = Table("verdict", *counted.columns, title="counts, without means beside their own classes")
     for name, row in counted.iterrows():

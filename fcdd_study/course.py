@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from . import plain
 
+CHAPTERS = "[0-9][0-9]_*.ipynb"  # 08b and its like are pages of results, which have no part in a course
 KINDS = ("Predict", "Derive", "Fill in", "Debug", "Critique", "Project")
 GAP = re.compile(r"( *)# your turn: (.+)")
 

@@ -28,7 +28,8 @@ def write(profile: str) -> Path:
     built = _wheel(root, folder)
     told, questions = words(root, profile)
     notebooks = {
-        path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted((root / "notebooks").glob("*.ipynb"))
+        path.stem: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted((root / "notebooks").glob(course.CHAPTERS))
     }
     address = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
     for stem, notebook in notebooks.items():

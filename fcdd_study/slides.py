@@ -28,7 +28,7 @@ def render(profile: str) -> Path:
     for folder in (source, target):
         shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(root / "book" / "slides", source)
-    for notebook in sorted((root / "notebooks").glob("*.ipynb")):
+    for notebook in sorted((root / "notebooks").glob(course.CHAPTERS)):
         executed = build / "chapters" / profile / notebook.name
         if not executed.exists():
             raise chapters.ChapterError(f"no slides without {executed}; run make book")

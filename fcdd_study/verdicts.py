@@ -26,6 +26,7 @@ BAND = 0.04  # what that interval may reach, at most this far from the published
 NOISE = 0.03  # half its width, at most, for "within noise"
 ENOUGH = 5  # seeds, at least, for "within noise"
 UNKNOWN = "cause unknown"
+NEAREST = ("card", "full")  # profiles whose runs may stand beside a paper's number, the nearest to the papers first
 
 
 # ---- what was published ----
@@ -107,6 +108,14 @@ def of_seeds(recorded: pd.DataFrame, dataset: str, method: str, normal: str, mea
     if normal != "mean":
         return by_class[normal].dropna() if normal in by_class else pd.Series(dtype=float)
     return by_class.reindex(columns=datasets.classes(dataset)).mean(axis=1, skipna=False).dropna()
+
+
+def nearest(recorded: pd.DataFrame) -> pd.DataFrame:
+    """Of a table of runs those that a published cell is judged by: of each data set and method the runs of one profile,
+    the first of :data:`NEAREST` that has any."""
+    kept = recorded[recorded["profile"].isin(NEAREST)]
+    places = kept["profile"].map(NEAREST.index)
+    return kept[places == places.groupby([kept["dataset"], kept["method"]]).transform("min")]
 
 
 def _check_one_profile(runs: pd.DataFrame) -> None:

@@ -291,8 +291,8 @@ def test_study_verdicts_prints_both_answers_and_both_counts(run, kept, monkeypat
 def test_study_show(run, kept):
     first = SVDD_RUNS[0]
     assert '"auroc"' in run("study", "show", first) and "stale" not in run("study", "show", first)
-    rewrite(kept[0] / f"{first}.json", lambda record: record["metrics"].update(auroc=0.123))
-    assert "0.123" in run("study", "show", first) and "0.123" not in run("study", "show", first, "--committed")
+    rewrite(kept[0] / f"{first}.json", lambda record: record["metrics"].update(auroc=0.9173546))
+    assert "0.9173546" in run("study", "show", first) and "0.9173546" not in run("study", "show", first, "--committed")
     rewrite(kept[0] / f"{first}.json", lambda record: record["selection"].update(train=7))
     assert run("study", "show", first).endswith("stale: selection\n")
     (kept[0] / f"{first}.json").unlink()

@@ -15,7 +15,7 @@ from bs4 import BeautifulSoup
 from fcdd_study import chapters, course, pack, plain, printed, slides
 
 ROOT = Path(__file__).parents[1]
-CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+CHAPTERS = sorted((ROOT / "notebooks").glob(course.CHAPTERS))
 
 
 def read(path) -> dict:

@@ -234,17 +234,23 @@ def test_a_chapter_draws_with_its_own_file_alone_and_with_all_of_it(notebook):
     tree = ast.parse(code_of(notebook))
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     (own,) = [name for node in imports if node.module == "fcdd_study.figures" for name in node.names]
-    assert own.name == f"ch{notebook.stem}"
-    used = {node.attr for node in ast.walk(tree)
+    assert own.name == figures_of(notebook)
+    trees = [ast.parse(code_of(path)) for path in NOTEBOOKS if figures_of(path) == own.name]  # of its pages, too
+    used = {node.attr for tree in trees for node in ast.walk(tree)
             if isinstance(node, ast.Attribute) and getattr(node.value, "id", None) == own.asname}  # fmt: skip
     assert used == set(import_module(f"fcdd_study.figures.{own.name}").__all__)
+
+
+def figures_of(notebook) -> str:
+    """The file that draws for a chapter and for its pages, as 08b is one of 08."""
+    return next(f"ch{path.stem}" for path in NOTEBOOKS if path.stem.startswith(f"{notebook.stem[:2]}_"))
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_other_chapters_figures_make_no_chapter_stale(notebook):
     behind = {path.relative_to(Path(fcdd.__file__).parents[1]).as_posix() for path in chapters.code_files(notebook)}
     drawn = {path for path in behind if path.startswith("fcdd_study/figures/ch")}
-    assert drawn == {f"fcdd_study/figures/ch{notebook.stem}.py"}
+    assert drawn == {f"fcdd_study/figures/{figures_of(notebook)}.py"}
     assert {"fcdd_study/figures/style.py"} <= behind
 
 

@@ -126,7 +126,7 @@ def test_there_are_notebooks():
     if not NOTEBOOKS:
         pytest.skip("no chapters are written yet")
     assert [path.stem for path in NOTEBOOKS] == sorted(path.stem for path in NOTEBOOKS)
-    assert all(re.fullmatch(r"\d\d_\w+", path.stem) for path in NOTEBOOKS)
+    assert all(re.fullmatch(r"\d\d[a-z]?_\w+", path.stem) for path in NOTEBOOKS)
 
 
 def test_cells_are_short():

@@ -11,13 +11,14 @@ import yaml
 from bs4 import BeautifulSoup
 
 from fcdd import metrics
+from fcdd_study import course
 
 ROOT = Path(__file__).parents[1]
 spec = importlib.util.spec_from_file_location("fcdd_quiz", ROOT / "book" / "_ext" / "fcdd_quiz.py")
 fcdd_quiz = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(fcdd_quiz)
 
-CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"), key=lambda path: path.stem)
+CHAPTERS = sorted((ROOT / "notebooks").glob(course.CHAPTERS), key=lambda path: path.stem)
 GOOD = {
     "misconception": "What is low is good.",
     "question": "Is a *low* loss $L$ good?",

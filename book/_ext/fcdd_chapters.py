@@ -15,7 +15,8 @@ class Chapters(SphinxTransform):
     default_priority = 700
 
     def apply(self):
-        known = {Path(name).name[:2]: name for name in self.env.found_docs if name.startswith("notebooks/0")}
+        named = [name for name in self.env.found_docs if re.match(r"notebooks/0\d_", name)]  # 08b is a page of 08
+        known = {Path(name).name[:2]: name for name in named}
         for text in list(self.document.findall(nodes.Text)):
             if not NAMED.search(text) or self._taken(text):
                 continue

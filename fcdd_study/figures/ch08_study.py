@@ -10,7 +10,16 @@ from fcdd.figures import ANOMALOUS, NOMINAL
 from .shared import dots
 from .style import ORANGE, PURPLE, stamp
 
-__all__ = ["ablations", "auroc_table", "critical_difference", "method_spread", "stamp", "summary"]
+__all__ = [
+    "ablations",
+    "auroc_table",
+    "critical_difference",
+    "forest",
+    "method_panels",
+    "method_spread",
+    "stamp",
+    "summary",
+]
 
 
 def auroc_table(table, methods=None):
@@ -37,6 +46,23 @@ def method_spread(table, order=None):
     axes.set(xlabel="", ylabel="AUROC")
     axes.legend(frameon=False)
     plt.setp(axes.get_xticklabels(), rotation=25, ha="right")
+    return figure
+
+
+def method_panels(table, methods, datasets):
+    """AUROC of each class, seeds averaged: a panel a data set, a row a method; the mean over classes as a stroke."""
+    figure, axes = plt.subplots(1, len(datasets), figsize=(2.4 * len(datasets) + 1, 3.2), sharex=True, sharey=True)
+    rows = {name: row for row, name in enumerate(methods)}
+    for axis, dataset in zip(axes, datasets, strict=True):
+        means = table[table["dataset"].eq(dataset) & table["method"].isin(methods)]
+        means = means.groupby(["method", "normal"])["auroc"].mean().reset_index()
+        axis.scatter(means["auroc"], means["method"].map(rows), s=14, alpha=0.6, color=NOMINAL)
+        whole = means.groupby("method")["auroc"].mean()
+        axis.scatter(whole, whole.index.map(rows), marker="|", s=160, lw=2.5, color=ANOMALOUS, zorder=3)
+        axis.axvline(0.5, color="0.6", lw=1, ls=":")
+        axis.set_title(dataset, fontsize=10)
+    axes[0].set(yticks=range(len(methods)), yticklabels=methods, ylim=(len(methods) - 0.5, -0.5))
+    axes[len(axes) // 2].set_xlabel("AUROC of images: a dot for each class, a stroke for their mean")
     return figure
 
 
@@ -162,7 +188,7 @@ def ablations(named: dict, columns: int = 3):
     logarithmic one where they span more than a factor of twenty; anything else in its order.
     """
     rows = -(-len(named) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(3.7 * columns, 2.7 * rows), squeeze=False)
+    figure, axes = plt.subplots(rows, columns, figsize=(4.2 * columns, 2.9 * rows), squeeze=False)
     for axis in axes.flat[len(named) :]:
         axis.axis("off")
     for axis, (title, table) in zip(axes.flat, named.items(), strict=False):
@@ -179,12 +205,12 @@ def ablations(named: dict, columns: int = 3):
         low, high = axis.get_ylim()
         middle, half = (low + high) / 2, max(high - low, 0.05) / 2  # five points at least: less is no difference to see
         axis.set_ylim(middle - half, middle + half)
-        ends = by_class["mean"].iloc[-1].sort_values()
+        ends = by_class["mean"].iloc[-1].dropna().sort_values()
         # As near to the ends of their lines as names can stand without covering each other.
         steps = np.arange(len(ends)) * half / 10
         for name, height in zip(ends.index, isotonic_regression(ends - steps) + steps, strict=True):
             axis.annotate(name, (by_class.index[-1], height), xytext=(3, 0), va="center",
-                          textcoords="offset points", fontsize=6, color=NOMINAL)  # fmt: skip
+                          textcoords="offset points", fontsize=8, color=NOMINAL)  # fmt: skip
         if not numbers:
             axis.set_xticks(range(len(values)), [str(value) for value in values], fontsize=8, rotation=20, ha="right")
         elif min(values) > 0 and max(values) > 20 * min(values):
