@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "FCDD", "HSC", "SVDD", "Autoencoder", "DeepSAD", "DeepSVDD", "PatchNeighbours",
+    "FCDD", "HSC", "SVDD", "Autoencoder", "DeepSAD", "DeepSVDD", "PatchNeighbours", "calibration",
     "augment", "datasets", "detectors", "explain", "exposure", "features", "figures", "metrics", "networks",
-    "calibration", "load", "many", "objectives", "onnx", "patches", "receptive", "recipes", "svdd", "training",
+    "honesty", "load", "many", "objectives", "onnx", "patches", "receptive", "recipes", "svdd", "training",
 ]  # fmt: skip
 
 _HOME = dict.fromkeys(("DeepSVDD", "DeepSAD", "HSC", "FCDD", "Autoencoder"), "detectors")

@@ -173,12 +173,15 @@ def study_plan(
     profile: Profile = "full",
     budget: Annotated[float, typer.Option(min=0, help="hours on two cores")] = 16,
     committed: Committed = False,
+    keep: Annotated[bool, typer.Option("--keep", help="first keep the rates of all records in data/rates.csv")] = False,
 ) -> None:
     """The steps of a profile in their order, and the hours of two cores that each takes by the seconds of what is
     recorded; then what does not fit into the budget, with its command. What is recorded and current is not run again.
     """
     from . import plan, records
 
+    if keep:
+        console.print(f"{plan.keep_rates()} rates kept in {plan.RATES}", soft_wrap=True, highlight=False)
     found = plan.estimates(profile, records.COMMITTED if committed else records.FRESH)
     table = Table(title=f"plan of {profile}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for name in ("step", "data set"):

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from fcdd.files import whole
+
 from . import grid, protocol, records
 
 PLAN = yaml.safe_load((Path(__file__).parent / "plan.yml").read_text(encoding="utf-8"))
@@ -81,12 +83,32 @@ class Estimate(NamedTuple):
     basis: str
 
 
+RATES = records.shipped("rates.csv")
+
+
 def estimates(profile: str, folder=records.FRESH) -> list[Estimate]:
     """What each step of a profile takes. ``folder``: the records that count as made."""
-    rates = _rates(
-        pd.concat([records.table(each, complain=lambda error: None) for each in (records.COMMITTED, folder)])
-    )
+    rates = _rates(_recorded(folder)) | kept_rates()
     return [_estimate(step, rates, folder) for step in steps(profile)]
+
+
+def _recorded(*folders) -> pd.DataFrame:
+    return pd.concat([records.table(each, complain=lambda error: None) for each in (records.COMMITTED, *folders)])
+
+
+def kept_rates() -> dict:
+    """What data/rates.csv keeps of processors' records, as :func:`_rates`: of idle ones, so that it goes first."""
+    rows = pd.read_csv(RATES, keep_default_na=False).itertuples(index=False)
+    return {tuple(filter(None, (row.first, row.second))): row.seconds for row in rows}
+
+
+def keep_rates() -> int:
+    """Writes data/rates.csv anew, with what the committed and fresh records of processors say; returns its rows."""
+    found = kept_rates() | _rates(_recorded(records.FRESH))
+    rows = [{"first": key[0], "second": "".join(key[1:]), "seconds": rate} for key, rate in sorted(found.items())]
+    with whole(RATES) as partial:
+        pd.DataFrame(rows).to_csv(partial, index=False, float_format="%.4g")
+    return len(rows)
 
 
 def _estimate(step: Step, rates: dict, folder) -> Estimate:

@@ -114,6 +114,23 @@ def test_what_does_not_fit_is_left_out_and_what_comes_after_may_fit():
     assert plan.fitting(found, 5) == ([3, 3, 4, 4.5, 4.5], [True, False, True, True, False])
 
 
+def test_rates_are_kept(monkeypatch, tmp_path):
+    import pandas as pd
+
+    monkeypatch.setattr(plan, "RATES", tmp_path / "rates.csv")
+    plan.RATES.write_text("first,second,seconds\nkde,,2.5\nno network,,1.5\n")
+    assert plan.kept_rates() == {("kde",): 2.5, ("no network",): 1.5}
+    row = {"base": "fcdd", "dataset": "cifar10", "settings": {"network": "fcdd_cnn32_s", "epochs": 15}, "changes": {}}
+    row |= {"seconds": 50.0, "score_seconds": 10.0, "threads": 1, "device": "cpu"}
+    monkeypatch.setattr(plan, "_recorded", lambda *folders: pd.DataFrame([row]))
+    assert plan.keep_rates() == 5
+    kept = plan.kept_rates()
+    assert kept["kde",] == 2.5 and set(kept) == {
+        ("kde",), ("no network",), ("cifar10", "fcdd_cnn32_s"), ("network", "cifar10"), ("network",)
+    }  # fmt: skip
+    assert plan.seconds(of(), kept)[0] == pytest.approx(60 * 60 / 15, rel=1e-3)
+
+
 @pytest.mark.slow
 def test_the_full_profile_fits_into_its_hours(tmp_path):
     """By the seconds of the records that are committed, up to what has the paper's size."""

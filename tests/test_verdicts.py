@@ -516,3 +516,17 @@ def test_nothing_to_compare():
     apart = pd.concat([runs({"a": [0.5], "b": [0.5]}), runs({"c": [0.5], "d": [0.5]}, method="hsc")])
     with pytest.raises(ValueError, match="fcdd, hsc. and 0 splits; make the missing runs"):
         verdicts.compare(apart)
+
+
+def test_a_cell_is_judged_by_the_profile_nearest_to_the_paper():
+    rows = [
+        ("full", "a", "hsc"),
+        ("full", "a", "fcdd"),
+        ("card", "a", "fcdd"),
+        ("check", "a", "svdd"),
+        ("full", "b", "fcdd"),
+    ]
+    table = pd.DataFrame(rows, columns=["profile", "dataset", "method"])
+    kept = verdicts.nearest(table)
+    assert [*kept.itertuples(index=False, name=None)] == [rows[0], rows[2], rows[4]]
+    assert verdicts.nearest(table[:0]).empty
