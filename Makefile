@@ -14,12 +14,14 @@ ABLATIONS ?=
 CLUSTER ?=
 # What `make why` is about: book or study.
 WHAT ?= book
+# make study AGAIN=1 also trains what has a current record in data/records.
+AGAIN ?=
 # make pdf SOLUTIONS=1 prints the answers, too.
 SOLUTIONS ?=
 
 # A variable that no command reads is a misspelt one: `make study METHOD=hsc` would run everything.
 OF_STUDY := DATASETS METHODS CLASSES ABLATIONS
-KNOWN := PROFILE DEVICE CORES PYTHON ARGS CLUSTER WHAT RECORD SOLUTIONS $(OF_STUDY)
+KNOWN := PROFILE DEVICE CORES PYTHON ARGS CLUSTER WHAT RECORD SOLUTIONS AGAIN $(OF_STUDY)
 ASKED := $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(KNOWN),$(ASKED))
 $(foreach name,$(firstword $(UNKNOWN)),$(error unknown variable $(name); $(shell $(PYTHON) -c 'import difflib, sys; \
@@ -40,7 +42,7 @@ SNAKEMAKE := $(PY) -m fcdd_study.graph
 # Snakemake looks again after each timespan, whether or not a job has ended: every second is a tenth of a core.
 OPTIONS := --scheduler greedy --rerun-incomplete --nolock --keep-going --quiet host --max-jobs-per-timespan 1000/3s $(ARGS) \
 	$(if $(CLUSTER),--profile fcdd_study/cluster/$(CLUSTER),--cores $(CORES) --resources gpu=1) \
-	--config profile=$(PROFILE) device=$(DEVICE) $(if $(CLUSTER),cluster=$(CLUSTER))
+	--config profile=$(PROFILE) device=$(DEVICE) $(if $(CLUSTER),cluster=$(CLUSTER)) $(if $(AGAIN),again=1)
 PART := "datasets=$(DATASETS)" "methods=$(METHODS)" "classes=$(CLASSES)" "ablations=$(ABLATIONS)"
 
 # Where a shell forbids byte code, each of the many processes would compile all of PyTorch again.
@@ -72,7 +74,7 @@ course: book ## to teach with: notebooks without and with answers, slides, plans
 pdf: book ## the book on paper: _build/book.pdf; SOLUTIONS=1 prints the answers, too
 	@$(PY) -m fcdd study pdf $(if $(SOLUTIONS),--solutions)
 
-study: .venv/.stamp ## only the runs of a profile, or of a part: make study PROFILE=full CLASSES=Bag,Shirt
+study: .venv/.stamp ## only the runs of a profile, or of a part: make study PROFILE=full CLASSES=Bag,Shirt AGAIN=1
 	@$(SNAKEMAKE) study $(OPTIONS) $(PART)
 
 why: .venv/.stamp ## what `make book` would run now, and why; with WHAT=study what `make study` would

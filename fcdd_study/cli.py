@@ -220,6 +220,40 @@ def study_show(
     raise FileNotFoundError(f"no record {run!r}; fcdd study list names them")
 
 
+@app.command("redo")
+def study_redo(
+    run: Annotated[list[str] | None, typer.Argument(help="ids of committed runs; left out, some are drawn")] = None,
+    profile: Profile = "full",
+    count: Annotated[int, typer.Option(min=1, help="how many are drawn")] = 3,
+    seed: Annotated[int, typer.Option(help="that draws them")] = 0,
+    device: Device = "auto",
+    csv: Annotated[Path | None, typer.Option(help="also write the comparison as CSV")] = None,
+) -> None:
+    """Trains committed runs again, and says whether they come out equal, bit for bit, or by how much they differ.
+
+    On another device, or with other versions of the libraries, they differ in their last digits.
+    """
+    import random
+
+    import pandas as pd
+    from tqdm import tqdm
+
+    from . import engine, records
+
+    ids = sorted(records.table(records.COMMITTED, profile)["id"]) if not run else []
+    names = run or random.Random(seed).sample(ids, min(count, len(ids)))
+    console.print("run again: " + ", ".join(names), soft_wrap=True, highlight=False, markup=False)
+    found = [engine.redo(records.read(records.COMMITTED / f"{name}.json"), device) for name in tqdm(names, leave=False)]
+    for row in found:
+        told = "equal bit for bit" if row["equal"] else f"differs by up to {row['largest difference']:.2g}"
+        text = (
+            f"{row['run']}: {row['auroc']:.4f} on {row['recorded']}; {row['auroc again']:.4f} on {row['again']}: {told}"
+        )
+        console.print(text, soft_wrap=True, highlight=False, markup=False)
+    if csv is not None:
+        pd.DataFrame(found).to_csv(csv, index=False)
+
+
 @app.command("chapter", hidden=True)
 def study_chapter(
     notebook: Path,

@@ -136,6 +136,26 @@ def _refuse_changed(run: protocol.Run) -> None:
         raise RuntimeError("its code changed while this process ran; run it again")
 
 
+def redo(record: dict, device: str = "auto") -> dict:
+    """Trains the run of a record again, and says how far it comes out as it was: ``equal`` if metrics, history and
+    images are, bit for bit; the largest difference of a metric, and that of the last epoch's loss."""
+    run = records.run_of(record)
+    again = execute(run, device)
+    apart = {name: abs(again["metrics"][name] - value) for name, value in record["metrics"].items()}
+    losses = [each["history"][-1] for each in (record, again) if each["history"]]
+    return {
+        "run": run.id,
+        "recorded": f"{record['device']}, {record['arithmetic']['training']}",
+        "again": f"{again['device']}, {again['arithmetic']['training']}",
+        "equal": all(again[key] == record[key] for key in ("metrics", "history", "data")),
+        "auroc": record["metrics"]["auroc"],
+        "auroc again": again["metrics"]["auroc"],
+        "largest difference": max(apart.values()),
+        "loss": abs(losses[0] - losses[-1]) if losses else 0.0,
+        "seconds": again["seconds"]["fit"],
+    }
+
+
 def arithmetic(model) -> dict:
     """In what a fitted detector's network was trained, which differs from machine to machine, what the CPU can, and how
     many of its cores were used."""

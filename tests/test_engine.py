@@ -204,6 +204,14 @@ def test_failures_with_one_message_are_told_once(tmp_path, monkeypatch, capsys):
     assert "in execute_all" in told and "FileNotFoundError: no data" not in told  # where a mistake came from
 
 
+def test_a_run_again_is_equal_or_its_difference_is_told(record):
+    told = engine.redo(record, "cpu")
+    assert told["equal"] and told["largest difference"] == told["loss"] == 0 and told["run"] == record["run"]["id"]
+    other = record | {"metrics": record["metrics"] | {"auroc": record["metrics"]["auroc"] - 0.25}}
+    told = engine.redo(other, "cpu")
+    assert not told["equal"] and told["largest difference"] == pytest.approx(0.25)
+
+
 def test_lost_records_of_a_table(executed, tmp_path):
     runs = protocol.runs("smoke", ["kde", "svdd"])
     engine.run_all(runs, "cpu", tmp_path).to_csv(tmp_path / "table.csv", index=False)
@@ -323,6 +331,26 @@ def test_a_dry_run_touches_nothing(ordinary):
     assert table.stat().st_mtime_ns == before
     record.write_bytes(whole)
     assert "Nothing to be done" in made(root, "why", "WHAT=study", *part)[1]
+
+
+def test_what_is_committed_is_not_trained_again_unless_asked(ordinary):
+    root, part = ordinary[0], (f"DATASETS={DATASET}", "METHODS=kde", "CLASSES=Ankle boot")
+    place = Path("records", "smoke", DATASET, "kde")
+    table = root / "_build" / "runs" / "smoke" / DATASET / "kde.csv"
+    hidden = table.with_suffix(".hidden")
+    shutil.copytree(root / "_build" / place, root / "data" / place)
+    shutil.move(root / "_build" / place, root / "_build" / "aside")
+    table.rename(hidden)
+    try:
+        code, said = made(root, "study", *part)
+        assert code == 0 and "training" not in said and not table.exists()
+        code, said = made(root, "study", *part, "AGAIN=1")
+        assert code == 0 and "training kde" in said and table.exists()
+    finally:
+        shutil.rmtree(root / "data" / place)
+        shutil.rmtree(root / "_build" / place, ignore_errors=True)
+        shutil.move(root / "_build" / "aside", root / "_build" / place)
+        hidden.replace(table)
 
 
 def test_content_decides_and_not_dates(ordinary):
