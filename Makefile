@@ -20,8 +20,8 @@ AGAIN ?=
 SOLUTIONS ?=
 
 # A variable that no command reads is a misspelt one: `make study METHOD=hsc` would run everything.
-OF_STUDY := DATASETS METHODS CLASSES ABLATIONS
-KNOWN := PROFILE DEVICE CORES PYTHON ARGS CLUSTER WHAT RECORD SOLUTIONS AGAIN $(OF_STUDY)
+OF_STUDY := DATASETS METHODS CLASSES ABLATIONS AGAIN
+KNOWN := PROFILE DEVICE CORES PYTHON ARGS CLUSTER WHAT RECORD SOLUTIONS $(OF_STUDY)
 ASKED := $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(KNOWN),$(ASKED))
 $(foreach name,$(firstword $(UNKNOWN)),$(error unknown variable $(name); $(shell $(PYTHON) -c 'import difflib, sys; \

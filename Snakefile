@@ -316,7 +316,8 @@ onsuccess:
     PROGRESS.close()
     made = {str(file) for job in workflow.dag.jobs for file in job.output}
     page = "_build/html/index.html"
-    print(f"done: {page if page in made else 'fresh records are in _build/records, current ones of data/records stay there'}", file=sys.stderr)
+    kept = "fresh records are in _build/records, current ones of data/records stay there"
+    print(f"done: {page if page in made else kept}", file=sys.stderr)
     print(plan.spent(PROFILE), file=sys.stderr)
 
 

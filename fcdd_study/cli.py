@@ -136,9 +136,9 @@ def study_verdicts(
         known = ", ".join(sorted(set(published["dataset"])))
         raise ValueError(f"nothing published on {', '.join(sorted(unknown))}; there is for {known}")
     published = published[published["dataset"].isin(dataset)] if dataset else published
-    recorded = study.table(study.FRESH if fresh else study.COMMITTED, profile)
-    recorded = verdicts.nearest(recorded) if profile is None else recorded
-    judged = verdicts.verdicts(recorded, published)
+    everything = study.table(study.FRESH if fresh else study.COMMITTED)
+    recorded = everything[everything["profile"] == profile] if profile else verdicts.nearest(everything)
+    judged = verdicts.verdicts(recorded, published, experiments=everything)
     if csv is not None:
         csv.parent.mkdir(parents=True, exist_ok=True)
         judged.to_csv(csv, index=False)

@@ -138,6 +138,38 @@ def spent(profile: str) -> str:
     return f"{took:.2f} core-hours in {len(table)} fresh records of {profile}"
 
 
+def missing(cells: pd.DataFrame, rates: dict | None = None) -> pd.DataFrame:
+    """What published cells that nobody has run would take, one row each: ``needs``, the command that runs the paper's
+    schedule for it or why there is none, and ``hours`` of two cores by the rates of idle processors (NaN without one).
+
+    cells: rows of :func:`fcdd_study.verdicts.verdicts`. Commands that are alike run several cells at once.
+    """
+    rates = kept_rates() if rates is None else rates
+    found = [_needed(cell, rates) for cell in cells.to_dict("records")]
+    return cells.assign(needs=[needs for needs, _ in found], hours=[took for _, took in found])
+
+
+def _needed(cell: dict, rates: dict) -> tuple[str, float]:
+    dataset, (method, _, change) = cell["dataset"], cell["record"].partition("+")
+    if not method:
+        return "a method that the library does not have", np.nan
+    if dataset not in protocol.data_sets("paper"):
+        return "images that are not to be had", np.nan
+    entry = protocol.profile("paper", dataset)
+    if method not in entry["methods"]:
+        return "a place in the profile paper, which does not have it for these classes", np.nan
+    command = f"make study PROFILE=paper DATASETS={dataset}"
+    if change:
+        name = next(name for name, study in entry["ablations"].items() if study["vary"] == change.partition("=")[0])
+        runs = [run for run in protocol.ablation("paper", name, dataset) if run.label == cell["record"]]
+        command += f" ABLATIONS={name}"
+    else:
+        one = None if cell["normal"] == "mean" else [cell["normal"]]
+        runs = protocol.runs("paper", [method], one, dataset)
+        command += f" METHODS={method}" + (f" CLASSES={one[0]}" if one else "")
+    return command, hours(sum(seconds(run, rates)[0] for run in runs))
+
+
 BASES = ("measured", "scaled", "guessed")
 
 

@@ -54,7 +54,8 @@ def _rows(entry: dict, measure: str) -> list[dict]:
 
 
 class Reason(NamedTuple):
-    """Why a number is not reproduced, and the method of the runs that show it, "fcdd+exposure=cifar10"."""
+    """Why a number is not reproduced ("" where the experiment only tells what it is not), and the runs that show it, by
+    their method, "fcdd+exposure=cifar10", or by profile and method, "check/fcdd"."""
 
     text: str
     experiment: str
@@ -74,7 +75,7 @@ def reasons() -> dict[tuple[str, str, str], Reason]:
                 "add experiment: the method of its runs, as in fcdd+exposure=cifar10, or remove the entry"
             )
     keys = [(entry["dataset"], entry["method"], str(entry.get("normal", ""))) for entry in entries]
-    return {key: Reason(entry["reason"], entry["experiment"]) for key, entry in zip(keys, entries, strict=True)}
+    return {key: Reason(entry.get("reason", ""), entry["experiment"]) for key, entry in zip(keys, entries, strict=True)}
 
 
 # ---- ours beside it ----
@@ -213,19 +214,23 @@ def differing(ours: list[dict], seeds: int, theirs: dict) -> tuple[list[str], li
 # ---- both, for every published cell ----
 
 
-def verdicts(recorded: pd.DataFrame, published: pd.DataFrame, tolerance: float = 0.02, why=None) -> pd.DataFrame:
+def verdicts(
+    recorded: pd.DataFrame, published: pd.DataFrame, tolerance: float = 0.02, why=None, experiments=None
+) -> pd.DataFrame:
     """One row for each published cell that can be a target: published, ours, seeds, low, high, verdict, differs, …
 
     recorded: a table of runs (:func:`fcdd_study.records.table`); published: a table of :func:`published`; why: as
-    :func:`reasons`. ``verdict`` is :func:`judge`'s, from the 90 % interval over seeds ``low`` to ``high``
-    (:func:`t_interval`), with ``tolerance`` and half the last printed digit; ``to_decide`` the number of seeds that
-    would decide. ``differs`` are the parts of the protocol that are not the paper's, ``unknown`` those of which nobody
-    knows (:func:`differing`). ``reason`` is given for what is not reproduced, "cause unknown" unless the experiment
-    that it names reaches the published value. ``rerun`` is an independent reproduction's value, ``remembered`` one that
-    was written down from memory: neither is judged. ``counted`` is false for a mean beside its own classes;
-    ``stale`` is the number of runs whose code or settings have changed since.
+    :func:`reasons`; experiments: the table that these are looked up in, by default ``recorded``. ``verdict`` is
+    :func:`judge`'s, from the 90 % interval over seeds ``low`` to ``high`` (:func:`t_interval`), with ``tolerance`` and
+    half the last printed digit; ``to_decide`` the number of seeds that would decide. ``differs`` are the parts of the
+    protocol that are not the paper's, ``unknown`` those of which nobody knows (:func:`differing`). ``reason`` is given
+    for what is not reproduced, "cause unknown" unless the experiment that it names reaches the published value; what
+    that reached instead stands beside it. ``rerun`` is an independent reproduction's value, ``remembered`` one that
+    was written down from memory: neither is judged. ``counted`` is false for a mean beside its own classes; ``stale``
+    is the number of runs whose code or settings have changed since.
     """
     why = reasons() if why is None else why
+    experiments = recorded if experiments is None else experiments
     keys = ["dataset", "method", "setting", "measure", "normal"]
     beside = {name: published[published["confidence"] == tag].groupby(keys)["value"].mean()
               for name, tag in (("rerun", "R"), ("remembered", "M"))}  # fmt: skip
@@ -236,11 +241,14 @@ def verdicts(recorded: pd.DataFrame, published: pd.DataFrame, tolerance: float =
         row = {key: cell[key] for key in (*keys, "record", "confidence", "source")}
         row |= {"published": cell["value"], "counted": counted}
         row |= {name: values.get(tuple(cell[key] for key in keys), np.nan) for name, values in beside.items()}
-        rows.append(row | _judged(cell, recorded, tolerance + 0.5 * 10.0 ** -cell["digits"], why))
+        row |= _judged(cell, recorded, tolerance + 0.5 * 10.0 ** -cell["digits"])
+        if row["verdict"] == "not reproduced":
+            row["reason"] = _shown(cell, experiments, tolerance + 0.5 * 10.0 ** -cell["digits"], why)
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _judged(cell: dict, recorded: pd.DataFrame, tolerance: float, why: dict) -> dict:
+def _judged(cell: dict, recorded: pd.DataFrame, tolerance: float) -> dict:
     """Our side of a row of :func:`verdicts`."""
     ours = of_seeds(recorded, *(cell[key] for key in ("dataset", "record", "normal", "measure")))
     if ours.empty:
@@ -255,21 +263,25 @@ def _judged(cell: dict, recorded: pd.DataFrame, tolerance: float, why: dict) -> 
     differs, unknown = differing([conducted(run) for run in behind.to_dict("records")], len(ours), cell["protocol"])
     judged = {"ours": mean, "spread": spread, "low": low, "high": high, "difference": difference, "to_decide": more}
     judged |= {"differs": ", ".join(differs), "unknown": ", ".join(unknown)}
-    reason = _shown(cell, recorded, tolerance, why) if verdict == "not reproduced" else ""
     stale = int((behind["stale"] != "").sum())
-    return judged | {"seeds": len(ours), "verdict": verdict, "reason": reason, "stale": stale}
+    return judged | {"seeds": len(ours), "verdict": verdict, "reason": "", "stale": stale}
 
 
-def _shown(cell: dict, recorded: pd.DataFrame, tolerance: float, why: dict) -> str:
-    """The reason for a cell with what its experiment reached, if that is the published value; else "cause unknown"."""
+def _shown(cell: dict, experiments: pd.DataFrame, tolerance: float, why: dict) -> str:
+    """The reason for a cell with what its experiment reached, if that is the published value; else "cause unknown", and
+    what was tried."""
     place = cell["dataset"], cell["record"]
     reason = why.get((*place, cell["normal"]), why.get((*place, "")))
     if reason is None:
         return UNKNOWN
-    reached = of_seeds(recorded, cell["dataset"], reason.experiment, cell["normal"], cell["measure"]).mean()
-    if not abs(reached - cell["value"]) <= tolerance + 1e-9:  # nor if there are no such runs: NaN
+    profile, _, method = reason.experiment.rpartition("/")
+    runs = experiments[experiments["profile"] == profile] if profile else experiments
+    found = of_seeds(runs, cell["dataset"], method, cell["normal"], cell["measure"])
+    if found.empty:
         return UNKNOWN
-    return f"{reason.text} ({reason.experiment}: {reached:.3f})"
+    told = f"{reason.experiment}: {found.mean():.3f}" + (", one seed" if len(found) == 1 else "")
+    reached = abs(found.mean() - cell["value"]) <= tolerance + 1e-9
+    return f"{reason.text} ({told})" if reason.text and reached else f"{UNKNOWN} (tried {told})"
 
 
 def counts(judged: pd.DataFrame) -> pd.DataFrame:

@@ -24,8 +24,9 @@ def test_a_profile_without_a_plan_goes_in_its_own_order():
 
 def test_what_waits_is_run_when_it_is_named_only():
     later = {step.command for step in plan.steps("full") if step.later}
-    assert later == {"make study PROFILE=full DATASETS=cifar10 ABLATIONS=labelled",
-                     "make study PROFILE=full DATASETS=mvtec ABLATIONS=training-time"}  # fmt: skip
+    schedules = "schedule-deep-sad,schedule-autoencoder"
+    parts = ("cifar10", "labelled"), ("mvtec", "training-time"), ("cifar10", schedules), ("fashion-mnist", schedules)
+    assert later == {f"make study PROFILE=full DATASETS={dataset} ABLATIONS={names}" for dataset, names in parts}
     asked = {part.dataset: part.ablations for part in grid.parts("full")}
     assert "labelled" not in asked["cifar10"] and "labelled" in asked["mnist"]
     assert grid.parts("full", ["cifar10"], ablations=["labelled"])[0].ablations == ["labelled"]
@@ -55,7 +56,7 @@ def ablations():
 @pytest.mark.parametrize("profile, dataset, name", ablations())
 def test_nothing_else_varies_in_an_ablation(profile, dataset, name):
     """Each of its runs has a partner of the same class and seed that differs from it in the one setting: another value,
-    or, where there is one value, the method's own run."""
+    or, where there is one value, the method's own run. Another number of epochs may bring its milestones and decay."""
     entry = protocol.profile(profile, dataset)
     vary, fixed = entry["ablations"][name]["vary"], entry["ablations"][name].get("with", {})
     assert vary not in fixed
@@ -67,7 +68,7 @@ def test_nothing_else_varies_in_an_ablation(profile, dataset, name):
         kinds[run.normal, run.seed].append({key: value for key, value in everything.items() if key != vary})
     assert all(all(one == several[0] for one in several) for several in kinds.values())
     if min(map(len, kinds.values())) == 1:
-        assert not fixed
+        assert set(fixed) <= ({"milestones", "decay", "pretrain_epochs"} if vary == "epochs" else set())
         plain = protocol.runs(profile, [entry["ablations"][name]["method"]], dataset=dataset)
         assert {(run.normal, run.seed) for run in runs} <= {(run.normal, run.seed) for run in plain}
 
@@ -75,12 +76,16 @@ def test_nothing_else_varies_in_an_ablation(profile, dataset, name):
 # ---- hours ----
 
 
-def rates(**columns):
+def recorded(**columns):
     import pandas as pd
 
     row = {"base": "fcdd", "dataset": "cifar10", "settings": {"network": "fcdd_cnn32_s", "epochs": 15}, "changes": {}}
     row |= {"seconds": 50.0, "score_seconds": 10.0, "threads": 1, "device": "cpu"}
-    return plan._rates(pd.DataFrame([row | columns]))
+    return pd.DataFrame([row | columns])
+
+
+def rates(**columns):
+    return plan._rates(recorded(**columns))
 
 
 def of(method="fcdd", dataset="cifar10", profile="full", changes=()):
@@ -115,14 +120,10 @@ def test_what_does_not_fit_is_left_out_and_what_comes_after_may_fit():
 
 
 def test_rates_are_kept(monkeypatch, tmp_path):
-    import pandas as pd
-
     monkeypatch.setattr(plan, "RATES", tmp_path / "rates.csv")
     plan.RATES.write_text("first,second,seconds\nkde,,2.5\nno network,,1.5\n")
     assert plan.kept_rates() == {("kde",): 2.5, ("no network",): 1.5}
-    row = {"base": "fcdd", "dataset": "cifar10", "settings": {"network": "fcdd_cnn32_s", "epochs": 15}, "changes": {}}
-    row |= {"seconds": 50.0, "score_seconds": 10.0, "threads": 1, "device": "cpu"}
-    monkeypatch.setattr(plan, "_recorded", lambda *folders: pd.DataFrame([row]))
+    monkeypatch.setattr(plan, "_recorded", lambda *folders: recorded())
     assert plan.keep_rates() == 5
     kept = plan.kept_rates()
     assert kept["kde",] == 2.5 and set(kept) == {
@@ -133,11 +134,13 @@ def test_rates_are_kept(monkeypatch, tmp_path):
 
 @pytest.mark.slow
 def test_the_full_profile_fits_into_its_hours(tmp_path):
-    """By the seconds of the records that are committed, up to what has the paper's size."""
+    """By the seconds of idle processors: all methods that stand beside a paper's number, and FCDD with and without
+    outliers. The ablations after them do not all fit; each of those is listed with its hours and its command."""
     found = plan.estimates("full", tmp_path)
     _, fit = plan.fitting(found, 16)
-    last = [row.step.part.profile for row in found].index("check")
-    assert all(fit[:last]) and not any(row.current for row in found)
+    last = max(k for k, row in enumerate(found) if row.step.title == "with and without exposure")
+    assert all(fit[: last + 1]) and not any(row.current for row in found)
+    assert all(row.seconds > 0 and row.step.command.startswith("make study PROFILE=full") for row in found[last:18])
 
 
 def test_core_hours_are_told(monkeypatch, tmp_path):
@@ -146,3 +149,38 @@ def test_core_hours_are_told(monkeypatch, tmp_path):
     table = study.table(records.COMMITTED, "full").head(3).assign(seconds=3600.0, score_seconds=0.0, threads=2)
     monkeypatch.setattr(records, "table", lambda *arguments, **named: table)
     assert plan.spent("full") == "6.00 core-hours in 3 fresh records of full"
+
+
+# ---- published cells that nobody has run ----
+
+
+@pytest.mark.parametrize(
+    "dataset, record, normal, needs",
+    [
+        ("mvtec", "", "cable", "a method that the library does not have"),
+        ("imagenet-30", "fcdd", "mean", "images that are not to be had"),
+        ("mvtec", "autoencoder", "cable", "a place in the profile paper"),
+        ("mvtec", "fcdd", "cable", "make study PROFILE=paper DATASETS=mvtec METHODS=fcdd CLASSES=cable"),
+        ("mvtec", "fcdd-semi", "mean", "make study PROFILE=paper DATASETS=mvtec METHODS=fcdd-semi"),
+        ("mvtec", "fcdd+sigma=4.0", "mean", "make study PROFILE=paper DATASETS=mvtec ABLATIONS=sigma"),
+    ],
+)
+def test_a_cell_that_was_not_run_says_what_it_needs(dataset, record, normal, needs):
+    import pandas as pd
+
+    cell = pd.DataFrame([{"dataset": dataset, "record": record, "normal": normal}])
+    row = plan.missing(cell, rates()).loc[0]
+    assert row["needs"].startswith(needs) and (row["hours"] > 0) == needs.startswith("make")
+
+
+def test_a_command_of_a_cell_runs_its_runs_and_the_hours_are_theirs():
+    import pandas as pd
+
+    cells = pd.DataFrame([{"dataset": "mvtec", "record": "fcdd", "normal": name} for name in ("cable", "mean")])
+    one, whole = plan.missing(cells, rates())["hours"]
+    assert whole == pytest.approx(15 * one)
+    told = plan.missing(cells, rates())["needs"][0].split(" CLASSES=")
+    part = grid.parts("paper", ["mvtec"], ["fcdd"], [told[1]])[0]
+    runs = part.runs()
+    assert {run.normal for run in runs} == {"cable"} and len(runs) == 5
+    assert one == pytest.approx(plan.hours(sum(plan.seconds(run, rates())[0] for run in runs)))

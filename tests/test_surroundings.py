@@ -363,6 +363,7 @@ def test_nor_does_one_that_is_made_where_the_book_lies_before_it_holds_the_book(
     ("book", "PROFIL=smoke", "unknown variable PROFIL; did you mean PROFILE?"),
     ("book", "GPU=1", "unknown variable GPU; known: PROFILE, DEVICE, CORES"),
     ("book", "METHODS=hsc", "make book takes no METHODS; a part of the study is run by: make study METHODS=..."),
+    ("book", "AGAIN=1", "make book takes no AGAIN; a part of the study is run by: make study AGAIN=..."),
     ("why", "CLASSES=Bag", "make why takes no CLASSES; a part of the study is run by: make study CLASSES=..."),
 ])  # fmt: skip
 def test_misspelt_variables_of_make_are_refused_with_the_right_name(goal, asked, text):

@@ -286,8 +286,9 @@ def test_both_answers_are_counted_and_no_mean_beside_its_classes():
 
 @pytest.fixture(scope="module")
 def committed():
-    """The verdicts on the committed records."""
-    return verdicts.verdicts(study.table(study.COMMITTED, "full"), study.published(None))
+    """The verdicts on the committed records, as chapter 08 shows them."""
+    everything = study.table(study.COMMITTED)
+    return verdicts.verdicts(verdicts.nearest(everything), study.published(None), experiments=everything)
 
 
 @pytest.mark.parametrize("picked", range(10))
@@ -295,8 +296,11 @@ def test_ten_cells_by_another_path(picked, committed):
     """From the raw JSON of the records with nothing but Python's statistics, by the words of the rule."""
     ran = committed[(committed["verdict"] != "not run") & (committed["normal"] != "mean")]
     row = ran.iloc[picked * len(ran) // 10]
-    found = [json.loads(path.read_text()) for path in study.COMMITTED.glob(f"full/{row['dataset']}/*/*.json")]
-    found = [r for r in found if (r["run"]["method"], r["run"]["normal"]) == (row["record"], row["normal"])]
+    for profile in ("card", "full"):  # the nearest to the papers that has the method
+        places = study.COMMITTED.glob(f"{profile}/{row['dataset']}/{row['record']}/*.json")
+        if found := [json.loads(path.read_text()) for path in places]:
+            break
+    found = [r for r in found if r["run"]["normal"] == row["normal"]]
     values = {r["run"]["seed"]: r["metrics"][row["measure"]] for r in found if not r["run"]["changes"]}
     names = ["dataset", "source", "method", "setting"]
     entry = next(
@@ -309,7 +313,7 @@ def test_ten_cells_by_another_path(picked, committed):
     if n == 1:
         expected = "undecided"
     else:
-        quantile = {2: 6.3138, 3: 2.9200, 4: 2.3534, 5: 2.1318, 10: 1.8331}[n]  # of t, .95, from a printed table
+        quantile = {2: 6.3138, 3: 2.9200, 4: 2.3534, 5: 2.1318, 6: 2.0150, 10: 1.8331}[n]  # t, .95, printed
         half = quantile * statistics.stdev(values.values()) / n**0.5
         equal = 0.02 + 0.5 / 10 ** entry["digits"]
         inside = apart <= half
@@ -383,11 +387,23 @@ def test_a_reason_is_shown_only_while_its_experiment_shows_it():
         return list(verdicts.verdicts(pd.concat(tables), published, why=why)["reason"])
 
     unknown = "cause unknown"
-    assert shown(recorded, longer) == ["short schedule (fcdd+epochs=60: 0.810)", unknown, "", ""]
+    assert shown(recorded, longer) == ["short schedule (fcdd+epochs=60: 0.810, one seed)", unknown, "", ""]
     assert shown(recorded) == [unknown, unknown, "", ""]
-    assert shown(recorded, longer.assign(auroc=0.7)) == [unknown, unknown, "", ""]  # nearer is no reason yet
+    tried = f"{unknown} (tried fcdd+epochs=60: 0.700, one seed)"
+    assert shown(recorded, longer.assign(auroc=0.7)) == [tried, unknown, "", ""]  # nearer is no reason yet
     with_more = runs({"b": [0.79]}, method="fcdd+exposure=cifar100")
-    assert shown(recorded, with_more)[1] == "few outliers (fcdd+exposure=cifar100: 0.790)"
+    assert shown(recorded, with_more)[1] == "few outliers (fcdd+exposure=cifar100: 0.790, one seed)"
+
+
+def test_an_experiment_may_be_of_another_profile_and_may_say_what_it_is_not():
+    recorded = runs({"a": [0.5, 0.5], "b": [0.5, 0.5]}, profile="full")
+    everything = pd.concat([recorded, runs({"a": [0.80, 0.81], "b": [0.80, 0.81]}, profile="check")])
+    why = {("toy", "fcdd", "a"): verdicts.Reason("too short", "check/fcdd")}
+    why |= {("toy", "fcdd", "b"): verdicts.Reason("", "check/fcdd")}
+    published = cells({"a": 0.8, "b": 0.8})
+    shown = verdicts.verdicts(recorded, published, why=why, experiments=everything)
+    assert list(shown["reason"]) == ["too short (check/fcdd: 0.805)", "cause unknown (tried check/fcdd: 0.805)"]
+    assert set(verdicts.verdicts(recorded, published, why=why)["reason"]) == {"cause unknown"}
 
 
 def test_a_reason_without_an_experiment_is_refused(monkeypatch, tmp_path):
@@ -408,7 +424,22 @@ def test_reasons_file_names_known_cells():
     cells = set(zip(known["dataset"], known["record"].where(known["record"] != "", known["method"]), strict=True))
     for (dataset, method, normal), reason in verdicts.reasons().items():
         assert (dataset, method) in cells and normal in ("", "mean", *datasets.classes(dataset))
-        assert reason.experiment.split("+")[0] == method and reason.experiment != method
+        assert (
+            reason.experiment.rpartition("/")[2].split("+")[0] == method.split("+")[0] and reason.experiment != method
+        )
+
+
+def test_each_reason_of_the_file_is_shown(committed):
+    """Of a cell that is reproduced by now, or of an experiment that is not recorded, an entry says nothing."""
+    missed = committed[committed["verdict"] == "not reproduced"]
+    for (dataset, method, normal), reason in verdicts.reasons().items():
+        rows = missed[
+            missed["dataset"].eq(dataset)
+            & missed["record"].eq(method)
+            & missed["normal"].isin([normal] if normal else missed["normal"])
+        ]
+        assert rows["reason"].str.contains(reason.experiment, regex=False).any(), (dataset, method, normal)
+        assert not reason.text or rows["reason"].str.contains(reason.text, regex=False).any(), (dataset, method, normal)
 
 
 def test_verdicts_on_the_committed_records(committed):
