@@ -83,7 +83,7 @@ why: .venv/.stamp ## what `make book` would run now, and why; with WHAT=study wh
 bench: .venv/.stamp ## speed against what one would write without us; RECORD=1 keeps it for the book
 	@$(PY) -m benchmarks --device $(DEVICE) $(if $(RECORD),--record) $(ARGS)
 
-gpu: .venv/.stamp ## ten minutes on one card: device tests, speed beside others, a class of each data set at the paper's schedule
+gpu: .venv/.stamp ## on one card, about half an hour: device tests, speed beside others, a class of each data set at the paper's schedule
 	@$(PY) -c 'import sys, torch; sys.exit(0 if torch.cuda.is_available() else \
 		"expected a GPU that PyTorch can use, found none: torch.cuda.is_available() is False")'
 	@$(PY) -m pytest -q -n 0 tests/test_device.py
