@@ -88,8 +88,13 @@ RATES = records.shipped("rates.csv")
 
 def estimates(profile: str, folder=records.FRESH) -> list[Estimate]:
     """What each step of a profile takes. ``folder``: the records that count as made."""
-    rates = _rates(_recorded(folder)) | kept_rates()
+    rates = known_rates(folder)
     return [_estimate(step, rates, folder) for step in steps(profile)]
+
+
+def known_rates(folder=records.FRESH) -> dict:
+    """What the records of processors say, as :func:`_rates`; :func:`kept_rates` where they have it."""
+    return _rates(_recorded(folder)) | kept_rates()
 
 
 def _recorded(*folders) -> pd.DataFrame:
@@ -140,11 +145,11 @@ def spent(profile: str) -> str:
 
 def missing(cells: pd.DataFrame, rates: dict | None = None) -> pd.DataFrame:
     """What published cells that nobody has run would take, one row each: ``needs``, the command that runs the paper's
-    schedule for it or why there is none, and ``hours`` of two cores by the rates of idle processors (NaN without one).
+    schedule for it or why there is none, and ``hours`` of two cores by :func:`known_rates` (NaN without one).
 
     cells: rows of :func:`fcdd_study.verdicts.verdicts`. Commands that are alike run several cells at once.
     """
-    rates = kept_rates() if rates is None else rates
+    rates = known_rates() if rates is None else rates
     found = [_needed(cell, rates) for cell in cells.to_dict("records")]
     return cells.assign(needs=[needs for needs, _ in found], hours=[took for _, took in found])
 
