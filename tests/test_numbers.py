@@ -70,6 +70,13 @@ def test_text_to_number(table, text, shown):
     assert numbers.number(text, table, this="trial")[0] == shown
 
 
+def test_a_number_of_an_ablation_whose_settings_are_pairs(table):
+    named = "hsc+epochs=15+milestones=(10, 13)+exposure_limit=64"
+    more = table[table["method"] == "hsc"].assign(method=named, id="trial/x", auroc=0.8)
+    both = numbers.pd.concat([table, more])
+    assert numbers.number(f"trial@clothes/{named} - trial/hsc", both)[0] == "+0.050"
+
+
 def test_words_follow_the_records(tmp_path):
     """Two values swapped, and the sentence turns; values that are printed alike are called equal."""
     asked = "trial/fcdd ? trial/hsc: better than | worse than | as good as"

@@ -27,7 +27,7 @@ from sphinx.util.docutils import SphinxRole
 from fcdd_study import protocol, records
 
 QUERY = re.compile(
-    r"(?P<profile>[\w-]+)(@(?P<dataset>[\w-]+))?/(?P<method>[\w*+=.-]+)"
+    r"(?P<profile>[\w-]+)(@(?P<dataset>[\w-]+))?/(?P<method>([\w*+=.-]|\([\d, ]*\))+)"
     r"(/(?P<metric>\w+)(:(?P<statistic>\w+))?(/(?P<normal>.+))?)?"
 )
 COMPARISON = re.compile(r"(.+?) \? (.+?): (.+?) \| (.+?) \| (.+)")
