@@ -156,6 +156,26 @@ def test_links_lead_somewhere(visit):
     assert broken == []
 
 
+def test_a_verdict_can_be_chosen_in_the_tables_of_published_cells(visit):
+    page = visit("notebooks/08b_tables.html").page
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    tables = page.locator("table:has(td.verdict)")
+    assert tables.count() == page.locator("label.verdicts select").count() == 4
+    for k in range(4):
+        choice, rows = page.locator("label.verdicts select").nth(k), tables.nth(k).locator("tbody tr")
+        whole = rows.count()
+        kinds = [option for option in choice.locator("option").evaluate_all("all => all.map((o) => o.value)")][1:]
+        left = 0
+        for kind in kinds:
+            choice.select_option(kind)
+            seen = tables.nth(k).locator("tbody tr:visible td.verdict").all_inner_texts()
+            assert seen and set(map(str.strip, seen)) == {kind}
+            left += len(seen)
+        assert left == whole
+        choice.select_option("all")
+        assert tables.nth(k).locator("tbody tr:visible").count() == whole
+
+
 def test_checks_would_notice(visit):
     """An unknown macro, a raw formula, and a picture that is missing and has no description but its file's name."""
     page = visit("book/notation.html?").page

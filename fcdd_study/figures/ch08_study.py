@@ -13,6 +13,7 @@ from .style import ORANGE, PURPLE, stamp
 __all__ = [
     "ablations",
     "auroc_table",
+    "bar_of_verdict",
     "critical_difference",
     "forest",
     "method_panels",
@@ -73,6 +74,11 @@ VERDICTS = {  # verdict → colour, marker
     "not reproduced": (ANOMALOUS, "X"),
     "not run": ("0.65", "d"),
 }
+
+
+def bar_of_verdict(text: str) -> str:
+    """CSS for a cell of a table that names a verdict, after its sign: a bar in the verdict's colour."""
+    return f"border-left: 6px solid {VERDICTS[text.partition(' ')[2]][0]}"
 
 
 def summary(table, columns: int = 3):
