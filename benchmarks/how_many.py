@@ -3,7 +3,7 @@
 The default detector of ``fcdd fit`` learns from 5 to 100 good images of two paper types of PIPED and of MVTec-AD's
 bottle, three times each with other images, with the threshold that the command would set; it is judged on the test
 images, of PIPED on sheets that it has not seen. Then defects with masks, from sheets that are not tested, are learnt
-from as well. A quarter of an hour on two cores.
+from as well. About three hours of a core.
 """
 
 import time
