@@ -316,8 +316,12 @@ onsuccess:
     PROGRESS.close()
     made = {str(file) for job in workflow.dag.jobs for file in job.output}
     page = "_build/html/index.html"
-    kept = "fresh records are in _build/records, current ones of data/records stay there"
-    print(f"done: {page if page in made else kept}", file=sys.stderr)
+    if page in made:
+        print(f"done: {page}", file=sys.stderr)
+    elif left_to_make(None):
+        print("done: fresh records are in _build/records, current ones of data/records stay there", file=sys.stderr)
+    else:
+        print("nothing to do: all runs that were asked for have a current record in data/records", file=sys.stderr)
     print(plan.spent(PROFILE), file=sys.stderr)
 
 
