@@ -78,7 +78,10 @@ def show(cell: dict, file: Path, folder: Path) -> str:
     texts = [output.get("text/plain") or output["stream"] for output in outputs]
     if not any(texts):
         raise chapters.ChapterError(f"the cell {cell['id']!r} shows nothing that a slide could show")
-    return "```text\n" + "".join(texts[-1]).strip("\n") + "\n```"
+    text = "".join(texts[-1]).strip("\n")
+    if " object at 0x" in text:  # a styled table has no text of its own
+        raise chapters.ChapterError(f"the cell {cell['id']!r} shows {text} as text; let it show a DataFrame")
+    return f"```text\n{text}\n```"
 
 
 def alt(cell: dict) -> str:

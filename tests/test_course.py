@@ -257,6 +257,11 @@ def test_what_a_cell_shows(tmp_path):
     assert slides.show(said, tmp_path / "x.png", tmp_path) == "```text\na\nb\n```"
     with pytest.raises(chapters.ChapterError, match="shows nothing that a slide could show"):
         slides.show(cell("x", "code"), tmp_path / "x.png", tmp_path)
+    styled = cell("x", "code") | {
+        "outputs": [{"data": {"text/plain": "<pandas.io.formats.style.Styler object at 0x7f>"}}]
+    }
+    with pytest.raises(chapters.ChapterError, match="let it show a DataFrame"):
+        slides.show(styled, tmp_path / "x.png", tmp_path)
 
 
 @pytest.mark.parametrize("deck", sorted((ROOT / "book" / "slides").glob("*.md")), ids=lambda path: path.stem)
