@@ -24,7 +24,8 @@ pre { white-space: pre-wrap !important; overflow-wrap: anywhere; overflow: visib
   line-height: 1.3; }
 .listing pre { font-size: 7pt; line-height: 1.15; }
 table { font-size: 8.5pt; max-width: 100%; }
-td, th { overflow-wrap: anywhere; white-space: normal !important; }
+/* A number is never broken over lines: "anywhere" would let the narrowest columns do so. */
+td, th { overflow-wrap: break-word; white-space: normal !important; }
 img { max-width: 100% !important; max-height: 225mm; object-fit: contain; height: auto; }
 div, section, p { overflow: visible !important; max-width: 100%; }
 mjx-container[display="true"] > svg { max-width: 100%; height: auto; }
