@@ -28,12 +28,12 @@ COMPLAINTS = r"""
     if (!math.querySelector('mjx-container')) told.push('formula not rendered: ' + shown(math));
   for (const error of document.querySelectorAll('mjx-merror, [data-mjx-error], [data-mml-node="merror"]'))
     told.push('error in a formula: ' + (error.getAttribute('data-mjx-error') || shown(error)));
-  const raw = /\\\(|\\\[|\$\$|\$[^$\n]+\$|\\begin\{/;
+  const raw = /\\\(|\\\[|\$\$|\$[^$\n]+\$|\\begin\{|\{(run|compare)\}/;
   const walker = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const node = walker.currentNode;
     if (raw.test(node.data) && !node.parentElement.closest('pre, code, script, style, mjx-container'))
-      told.push('raw formula: ' + node.data.trim().slice(0, 120));
+      told.push('raw formula or role: ' + node.data.trim().slice(0, 120));
   }
   for (const image of document.querySelectorAll('img')) {
     const alt = (image.getAttribute('alt') || '').trim();
