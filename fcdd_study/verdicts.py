@@ -241,9 +241,10 @@ def verdicts(
         row = {key: cell[key] for key in (*keys, "record", "confidence", "source")}
         row |= {"published": cell["value"], "counted": counted}
         row |= {name: values.get(tuple(cell[key] for key in keys), np.nan) for name, values in beside.items()}
-        row |= _judged(cell, recorded, tolerance + 0.5 * 10.0 ** -cell["digits"])
+        equal = tolerance + 0.5 * 10.0 ** -cell["digits"]
+        row |= _judged(cell, recorded, equal)
         if row["verdict"] == "not reproduced":
-            row["reason"] = _shown(cell, experiments, tolerance + 0.5 * 10.0 ** -cell["digits"], why)
+            row["reason"] = _shown(cell, experiments, equal, why)
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -164,7 +164,7 @@ def test_a_verdict_can_be_chosen_in_the_tables_of_published_cells(visit):
     for k in range(4):
         choice, rows = page.locator("label.verdicts select").nth(k), tables.nth(k).locator("tbody tr")
         whole = rows.count()
-        kinds = [option for option in choice.locator("option").evaluate_all("all => all.map((o) => o.value)")][1:]
+        kinds = choice.locator("option").evaluate_all("all => all.map((o) => o.value)")[1:]
         left = 0
         for kind in kinds:
             choice.select_option(kind)
