@@ -3,10 +3,12 @@
 The default detector of ``fcdd fit`` learns from 5 to 100 good images of two paper types of PIPED and of MVTec-AD's
 bottle, three times each with other images, with the threshold that the command would set; it is judged on the test
 images, of PIPED on sheets that it has not seen. Then defects with masks, from sheets that are not tested, are learnt
-from as well. About three hours of a core.
+from as well. About three hours of a core; what is recorded is kept at once, and continued where it stopped.
 """
 
+import json
 import time
+from collections.abc import Iterator
 from functools import partial
 from types import SimpleNamespace
 from typing import Annotated
@@ -24,7 +26,7 @@ from .compare import ROOT
 from .hardware import describe
 
 FPR, SEEDS = 0.05, 3
-COUNTS, DEFECTS = (5, 10, 20, 50, 100), (0, 3, 8)
+COUNTS, DEFECTS = (5, 10, 20, 50, 100), (3, 8)
 SETS = {"flr01": ("piped", "flr01_tl"), "zpb01": ("piped", "zpb01_rl"), "bottle": ("mvtec", "bottle")}
 RECORD = ROOT / "benchmarks" / "records" / "how-many.json"
 load = partial(fcdd.datasets.load, size=(256, 256))
@@ -52,23 +54,27 @@ def judged(detector, test) -> dict:
     return {name: float(value) for name, value in rates.items()}
 
 
-def measure(counts=COUNTS, defects=DEFECTS, seeds: int = SEEDS, sets=tuple(SETS)) -> dict:
-    """A row for each set, number of good images or of defects, and seed."""
-    runs: list[dict] = []
+def measure(counts=COUNTS, defects=DEFECTS, seeds: int = SEEDS, sets=tuple(SETS), done=()) -> Iterator[dict]:
+    """A row for each set, number of good images or of defects, and seed, but for those that are ``done``."""
+    kept = {_key(row) for row in done}
     for name in tqdm(sets, desc="sets", leave=False):
         split = load(*SETS[name])
         good, known = split.train.images, _others(name, split) if name != "bottle" else None
         numbers = [n for n in counts if n < len(good)] + ([len(good)] if len(good) < max(counts) else [])
         jobs = [(n, 0) for n in numbers] + [(len(good), k) for k in defects if known is not None]
-        for seed, (number, marked) in ((seed, job) for seed in range(seeds) for job in jobs):
+        every = [(name, number, marked, seed) for seed in range(seeds) for number, marked in jobs]
+        for _, number, marked, seed in tqdm([job for job in every if job not in kept], desc=name, leave=False):
             rng = np.random.default_rng(seed)
             chosen, start = good[np.sort(rng.permutation(len(good))[:number])], time.perf_counter()
             some = known.take(rng.permutation(len(known))[:marked]) if marked else None
             detector = fitted(chosen, seed, *((some.images, some.masks) if some else ()))
             seconds = time.perf_counter() - start
             row = {"set": name, "good": number, "defects": marked, "seed": seed, "seconds": seconds}
-            runs.append(row | judged(detector, split.test))
-    return {"fpr": FPR, "seeds": seeds, "rows": runs}
+            yield row | judged(detector, split.test)
+
+
+def _key(row: dict) -> tuple:
+    return row["set"], row["good"], row["defects"], row["seed"]
 
 
 def _others(name: str, split):
@@ -101,7 +107,8 @@ def words(result: dict) -> str:
     """How it was measured."""
     return (
         f"Mean and range over {result['seeds']} choices of images, the threshold set for {result['fpr']:.0%} or the "
-        "smallest rate that so few can keep. Made by `python -m benchmarks.how_many --record`."
+        "smallest rate that so few can keep. Made by `python -m benchmarks.how_many --record`"
+        + ("." if result["complete"] else ", which was stopped: some rows are missing.")
     )
 
 
@@ -119,11 +126,20 @@ def main(
     record: Annotated[bool, typer.Option("--record", help="keep the result in benchmarks/records")] = False,
 ) -> None:
     """Prints how good the default detector is with 5 to 100 good images, and with defects that it is shown."""
-    result = (measure((5, 10), (3,), 1, ("zpb01",)) if quick else measure()) | {"hardware": describe("cpu")}
+    if quick and record:
+        raise typer.BadParameter("a record is of all sets and numbers; leave out --quick")
+    result = {"fpr": FPR, "seeds": 1 if quick else SEEDS, "hardware": describe("cpu"), "complete": False, "rows": []}
+    if record and RECORD.exists() and not (begun := json.loads(RECORD.read_text(encoding="utf-8")))["complete"]:
+        result["rows"] = begun["rows"]
+    work = measure((5, 10), (3,), 1, ("zpb01",)) if quick else measure(done=result["rows"])
+    for row in work:
+        result["rows"].append(row)
+        if record:
+            write(result, RECORD)
     for masks, title in ((False, "good images"), (True, "defects with masks besides all good images")):
-        show(headings(result), rows(result, masks), f"{title}: mean (range) over {result['seeds']} choices")
+        show(headings(result), rows(result, masks), f"{title}: mean (range) over {result['seeds']} choices", width=120)
     if record:
-        write(result, RECORD)
+        write(result | {"complete": True}, RECORD)
 
 
 if __name__ == "__main__":

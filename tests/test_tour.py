@@ -3,6 +3,7 @@
 import json
 import re
 import tarfile
+from contextlib import nullcontext
 
 import pytest
 from typer.testing import CliRunner
@@ -20,12 +21,35 @@ RUNS = [
 
 
 def test_rows_by_good_images_and_by_defects():
-    result = {"rows": RUNS, "seeds": 2, "fpr": 0.05}
+    result = {"rows": RUNS, "seeds": 2, "fpr": 0.05, "complete": True}
     few, shown = how_many.rows(result), how_many.with_masks.rows(result)
     assert [row[:3] for row in few] == [["zpb01", "5", "0"], ["zpb01", "32", "0"], ["bottle", "100", "0"]]
     assert [row[:3] for row in shown] == [["zpb01", "32", "0"], ["zpb01", "32", "3"]]
     assert few[0][3:] == ["0.905 (0.900–0.910)", "0.950 (0.950–0.950)", "25 %", "0 %", "4"]
     assert len(how_many.headings(result)) == len(few[0]) and "5%" in how_many.words(result)
+    assert "some rows are missing" in how_many.words(result | {"complete": False})
+    assert "missing" not in how_many.words(result)
+
+
+def test_a_stopped_record_is_continued_and_a_whole_one_made_anew(tmp_path, monkeypatch):
+    started_with = []
+
+    def measure(done):
+        started_with.append(done := list(done))
+        yield from [row for row in RUNS if row not in done][:3]
+        if len(done) < 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(how_many, "measure", measure)
+    monkeypatch.setattr(how_many, "RECORD", tmp_path / "how-many.json")
+    kept = []
+    for stops in (True, True, False, True):
+        with pytest.raises(KeyboardInterrupt) if stops else nullcontext():
+            how_many.main(record=True)
+        kept.append(json.loads(how_many.RECORD.read_text(encoding="utf-8")))
+    assert started_with == [[], RUNS[:3], RUNS[:6], []]
+    assert [result["complete"] for result in kept] == [False, False, True, False]
+    assert [result["rows"] for result in kept] == [RUNS[:3], RUNS[:6], RUNS, RUNS[:3]]
 
 
 @pytest.mark.parametrize("step", tour.STEPS)
