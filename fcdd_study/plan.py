@@ -172,7 +172,7 @@ def _needed(cell: dict, rates: dict) -> tuple[str, float]:
         one = None if cell["normal"] == "mean" else [cell["normal"]]
         runs = protocol.runs("paper", [method], one, dataset)
         command += f" METHODS={method}" + (f" CLASSES={one[0]}" if one else "")
-    return command, hours(sum(seconds(run, rates)[0] for run in runs))
+    return command, hours_of(runs, rates)
 
 
 BASES = ("measured", "scaled", "guessed")
@@ -247,6 +247,11 @@ def products(network: str, channels: int, height: int, width: int) -> float:
     with counter, torch.no_grad():
         made.eval()(torch.zeros(1, channels, height, width))
     return float(counter.get_total_flops())
+
+
+def hours_of(runs: list[protocol.Run], rates: dict) -> float:
+    """Hours that the runs take together, by :func:`seconds`."""
+    return hours(sum(seconds(run, rates)[0] for run in runs))
 
 
 def hours(core_seconds: float) -> float:

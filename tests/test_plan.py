@@ -183,4 +183,4 @@ def test_a_command_of_a_cell_runs_its_runs_and_the_hours_are_theirs():
     part = grid.parts("paper", ["mvtec"], ["fcdd"], [told[1]])[0]
     runs = part.runs()
     assert {run.normal for run in runs} == {"cable"} and len(runs) == 5
-    assert one == pytest.approx(plan.hours(sum(plan.seconds(run, rates())[0] for run in runs)))
+    assert one == pytest.approx(sum(plan.seconds(run, rates())[0] for run in runs) / plan.CORES / 3600)
