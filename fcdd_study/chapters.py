@@ -26,6 +26,7 @@ def begin(profile: str, normal: str | None = None, method: str | None = None, sh
     passed to the chapter (with ``papermill -p``) but is none of its own: papermill itself only warns, and runs with
     the default.
     """
+    import pandas as pd
     from IPython import get_ipython
 
     from fcdd import datasets
@@ -45,6 +46,7 @@ def begin(profile: str, normal: str | None = None, method: str | None = None, sh
         refuse_seed(shell.user_ns.get("seed", 0))
         _show_figures(shell)
     style.set_style()
+    pd.options.display.width = 100  # slides show tables as text, and have room for so many letters
 
 
 def refuse_another_checkout(folder: Path) -> None:

@@ -81,6 +81,8 @@ def show(cell: dict, file: Path, folder: Path) -> str:
     text = "".join(texts[-1]).strip("\n")
     if " object at 0x" in text:  # a styled table has no text of its own
         raise chapters.ChapterError(f"the cell {cell['id']!r} shows {text} as text; let it show a DataFrame")
+    if re.search(r"  \\$", text, re.MULTILINE):  # how pandas, but no shell, breaks lines
+        raise chapters.ChapterError(f"the table of the cell {cell['id']!r} is too wide for a slide; let it show less")
     return f"```text\n{text}\n```"
 
 

@@ -6,9 +6,11 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
@@ -262,6 +264,14 @@ def test_what_a_cell_shows(tmp_path):
     }
     with pytest.raises(chapters.ChapterError, match="let it show a DataFrame"):
         slides.show(styled, tmp_path / "x.png", tmp_path)
+
+
+@pytest.mark.parametrize(("columns", "fits"), [(7, True), (14, False)])
+def test_a_table_whose_lines_pandas_breaks_is_no_slide(tmp_path, columns, fits):
+    text = pd.DataFrame({f"column {k:02}": [k] for k in range(columns)}).to_string(line_width=100)
+    wide = cell("x", "code") | {"outputs": [{"data": {"text/plain": text}}]}
+    with nullcontext() if fits else pytest.raises(chapters.ChapterError, match="too wide for a slide"):
+        assert slides.show(wide, tmp_path / "x.png", tmp_path) == f"```text\n{text}\n```"
 
 
 @pytest.mark.parametrize("deck", sorted((ROOT / "book" / "slides").glob("*.md")), ids=lambda path: path.stem)
