@@ -84,7 +84,16 @@ def _others(name: str, split):
 
 
 def headings(result: dict) -> list[str]:
-    return ["set", "good images", "defects shown", "AUROC of images", "of pixels", "false alarms", "missed", "seconds of a core"]
+    return [
+        "set",
+        "good images",
+        "defects shown",
+        "AUROC of images",
+        "of pixels",
+        "false alarms",
+        "missed",
+        "seconds of a core",
+    ]
 
 
 def rows(result: dict, masks: bool = False) -> list[list[str]]:
