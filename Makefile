@@ -91,15 +91,18 @@ gpu: .venv/.stamp ## on one card, about half an hour: device tests, speed beside
 	@$(MAKE) --no-print-directory study PROFILE=gpu DEVICE=cuda; code=$$?; mkdir -p data/records && \
 		cp -R _build/records/gpu data/records/ && $(PY) -m fcdd study verdicts --profile gpu; exit $$code
 
+# Tests call make themselves: what was said on this one's command line is not meant for theirs.
+PYTEST := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u ARGS $(PY) -m pytest
+
 check: .venv/.stamp ## for each commit: formatter, linter, types, the fast tests
 	@start=$$(date +%s); $(PY) -m ruff format --check --quiet . && $(PY) -m ruff check --quiet . && $(PY) -m mypy && \
-		$(PY) -m pytest -q -m "not slow and not medium" $(ARGS) && echo "checked in $$(($$(date +%s) - start)) s"
+		$(PYTEST) -q -m "not slow and not medium" $(ARGS) && echo "checked in $$(($$(date +%s) - start)) s"
 
 test: .venv/.stamp ## the test suite, but for what takes long
-	@$(PY) -m pytest -q -m "not slow" $(ARGS)
+	@$(PYTEST) -q -m "not slow" $(ARGS)
 
 test-slow: .venv/.stamp ## what takes long: the whole book in a browser, a cluster, kills, an installation
-	@$(PY) -m pytest -q -m slow $(ARGS)
+	@$(PYTEST) -q -m slow $(ARGS)
 
 audit: .venv/.stamp ## known weaknesses of the packages that requirements.lock pins; needs the network
 	@$(PY) .ci/audit

@@ -14,8 +14,8 @@ from . import moved as moved
 
 if TYPE_CHECKING:
     from . import (  # noqa: I001
-        augment, calibration, datasets, detectors, explain, exposure, features, figures, many, metrics, networks,
-        objectives, onnx, patches, receptive, recipes, svdd, training,
+        augment, calibration, datasets, detectors, explain, exposure, features, figures, honesty, many, metrics,
+        networks, objectives, onnx, patches, receptive, recipes, svdd, training,
     )  # fmt: skip
     from .detectors import FCDD, HSC, Autoencoder, DeepSAD, DeepSVDD
     from .patches import PatchNeighbours

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import unicodedata
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -486,7 +487,8 @@ def test_without_a_browser_one_line_says_so(tmp_path, monkeypatch):
 
 
 def squeezed(text) -> str:
-    return re.sub(r"\s+", "", text)
+    """Without white space and ligatures, which a font may have."""
+    return re.sub(r"\s+", "", unicodedata.normalize("NFKC", text))
 
 
 @pytest.mark.slow

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 from filelock import FileLock
 
+WORDS = ("08d_replication",)  # chapters that draw nothing
+
 
 def snakemake(root, *arguments):
     """The graph of the copy in profile smoke, called as the Makefile does."""
@@ -43,7 +45,7 @@ def test_every_chapter_has_its_figures(book, checkout):
     for path in (checkout / "_build" / "chapters" / "smoke").glob("*.ipynb"):
         drawn = path.read_text().count('"image/png"')
         page = (book / "notebooks" / f"{path.stem}.html").read_text()
-        assert drawn > 0 and len(re.findall("<img [^>]*_images", page)) >= drawn, path.stem
+        assert (drawn > 0 or path.stem in WORDS) and len(re.findall("<img [^>]*_images", page)) >= drawn, path.stem
 
 
 def test_nothing_to_do_when_nothing_changed(book, checkout):

@@ -8,6 +8,7 @@ import hashlib
 import http.server
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -56,6 +57,15 @@ def killed(command, folder, moment: float) -> bool:
     return process.returncode == -signal.SIGKILL
 
 
+def kill(command, place, moment: float) -> None:
+    """Kills a command that works in the folder ``place``; where it ended first, as company on the machine has left
+    since its seconds were taken, an earlier moment is tried in an empty folder."""
+    while not killed(command(place), place.parent, moment):
+        shutil.rmtree(place)
+        moment *= 0.8
+        print(f"{place.name}: it had ended; now after {moment:.2f} seconds")
+
+
 def done(command, folder) -> float:
     """Runs a command to its end; the seconds that it took."""
     began, process = time.monotonic(), started(command, folder)
@@ -99,10 +109,9 @@ def test_fit_killed_six_times_ends_with_the_same_bits(tmp_path):
     seconds = done(fit(tmp_path / "whole"), tmp_path)
     metadata, arrays = content(tmp_path / "whole" / "m.safetensors")
     files = [path.name for path in (tmp_path / "whole").iterdir()]
-    hit = 0
     for k, moment in enumerate(moments(SEED, seconds)):
         place = tmp_path / str(k)
-        hit += killed(fit(place), tmp_path, moment)
+        kill(fit, place, moment)
         done(fit(place, "--force"), tmp_path)
         found, tensors = content(place / "m.safetensors")
         assert {key: found[key] for key in ("class", "parameters", "fitted")} == {
@@ -111,7 +120,6 @@ def test_fit_killed_six_times_ends_with_the_same_bits(tmp_path):
         assert tensors.keys() == arrays.keys()
         assert all(np.array_equal(tensors[key], arrays[key]) for key in arrays)
         assert left_behind(place, files) == []
-    assert hit == KILLS
 
 
 # ---- fetch ----
@@ -181,13 +189,11 @@ def test_fetch_killed_six_times_ends_with_the_same_files(mirror, tmp_path):
     seconds = done(fetch(tmp_path / "whole"), tmp_path)
     files = [str(path.relative_to(tmp_path / "whole")) for path in (tmp_path / "whole").rglob("*") if path.is_file()]
     assert sum(name.endswith(".gz") for name in files) == 4
-    hit = 0
     for k, moment in enumerate(moments(SEED + 1, seconds)):
         place = tmp_path / str(k)
-        hit += killed(fetch(place), tmp_path, moment)
+        kill(fetch, place, moment)
         done(fetch(place), tmp_path)
         for name, whole in Slow.files.items():
             assert (place / "mnist" / name).read_bytes() == whole
         left = left_behind(place, files)  # pooch makes an empty file of its own before it calls for the download
         assert [name for name in left if (place / name).stat().st_size or not name.startswith("mnist/tmp")] == []
-    assert hit == KILLS
