@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import how_many, tour
+from benchmarks import defects, how_many, tour
 from fcdd import cli
 from fcdd.datasets.piped import SMALL
 
@@ -60,6 +60,18 @@ def test_commands_of_the_page_exist(step):
     assert program == "fcdd" and told.exit_code == 0
     text = re.sub(r"\x1b\[[\d;]*m", "", told.output)
     assert all(word in text for word in words if word.startswith("--"))
+
+
+def test_the_record_says_what_the_page_says_of_screws():
+    sets = json.loads(defects.RECORD.read_text(encoding="utf-8"))["sets"]
+
+    def image(name, detector):
+        return defects.mean(sets[name]["detectors"][f"{detector}()"], "image")
+
+    assert min(sets, key=lambda name: image(name, "FCDD")) == defects.TURNED
+    assert image("screw", "FCDD") < 0.7 < image("screw", "PatchNeighbours")
+    assert all(image(defects.TURNED, name) < image("screw", name) for name in ("FCDD", "PatchNeighbours"))
+    assert defects.mean(sets["screw"]["detectors"]["FCDD()"], "pixel") > 0.9
 
 
 def test_files_that_the_page_names_are_in_the_package():
