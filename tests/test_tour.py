@@ -4,6 +4,7 @@ import json
 import re
 import tarfile
 from contextlib import nullcontext
+from statistics import fmean
 
 import pytest
 from typer.testing import CliRunner
@@ -60,6 +61,23 @@ def test_commands_of_the_page_exist(step):
     assert program == "fcdd" and told.exit_code == 0
     text = re.sub(r"\x1b\[[\d;]*m", "", told.output)
     assert all(word in text for word in words if word.startswith("--"))
+
+
+def test_the_record_says_what_the_page_says_of_few_images():
+    runs = json.loads(how_many.RECORD.read_text(encoding="utf-8"))["rows"]
+
+    def mean(what, *key):
+        return fmean(run[what] for run in runs if (run["set"], run["good"], run["defects"]) == key)
+
+    for name, enough in (("flr01", 10), ("zpb01", 10), ("bottle", 100)):
+        counts = sorted({run["good"] for run in runs if run["set"] == name})
+        assert abs(mean("pixel_auroc", name, 5, 0) - mean("pixel_auroc", name, counts[-1], 0)) < 0.005
+        assert mean("missed", name, 5, 0) > 0.3
+        few = [mean("missed", name, count, 0) < 0.1 for count in counts]
+        assert few == [count >= enough for count in counts]
+    shown = {(name, n): mean("pixel_auroc", name, 32, n) for name in ("flr01", "zpb01") for n in (0, 3, 8)}
+    assert all(shown[name, 8] > shown[name, 0] for name in ("flr01", "zpb01"))
+    assert [shown[name, 3] < shown[name, 0] for name in ("flr01", "zpb01")] == [False, True]
 
 
 def test_the_record_says_what_the_page_says_of_screws():
